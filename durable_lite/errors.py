@@ -1,0 +1,201 @@
+"""Every error that durable_lite raises, and the two that a job raises to steer its retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+    "AbortRun",
+    "Conflict",
+    "DurableError",
+    "InvalidOption",
+    "InvalidPayload",
+    "KeyReused",
+    "NotSerializable",
+    "Problem",
+    "RetryAfter",
+    "RunCancelled",
+    "RunFailed",
+    "RunNotFound",
+    "RunStopped",
+    "SchemaTooNew",
+    "StepFailed",
+    "StepTimeout",
+    "StoreError",
+    "StoreUnavailable",
+    "SyncStepError",
+    "TooLarge",
+    "UnknownJob",
+]
+
+
+class DurableError(Exception):
+    """Base of all errors of durable_lite that user code may catch."""
+
+
+# What a job raises to steer its retries.
+
+
+class AbortRun(DurableError):
+    """Raised by a job or a step: the run fails at once, whatever attempts are left."""
+
+
+class RetryAfter(DurableError):
+    """Raised by a job or a step: try again after `delay`, which no `max_delay` cuts.
+
+    `delay` is a duration: seconds, a `timedelta`, or a string such as `"30s"`.
+    """
+
+    def __init__(self, delay: Any, message: str = "") -> None:
+        from .durations import seconds  # errors stay importable from everywhere
+
+        self.delay = seconds(delay, "RetryAfter(delay)")
+        super().__init__(message or f"asked to retry after {self.delay:g} s")
+
+
+# What an option, a key, a value or a payload may do wrong.
+
+
+class InvalidOption(DurableError, ValueError):
+    """An option has a value that it can't have; the message names the option."""
+
+    def __init__(self, option: str, detail: str) -> None:
+        self.option = option
+        super().__init__(f"{option}: {detail}")
+
+
+class NotSerializable(DurableError, TypeError):
+    """A value can't be stored as tagged JSON; nothing was stored.
+
+    `key` is the step's path (or what else the value was for), `path` the place inside
+    the value, such as `$.rows[3].when`.
+    """
+
+    def __init__(self, key: str, path: str, detail: str) -> None:
+        self.key, self.path, self.detail = key, path, detail
+        super().__init__(f"{key}: {path}: {detail}")
+
+
+class TooLarge(DurableError, ValueError):
+    """A value is larger than `max_value_bytes` once encoded; nothing was stored."""
+
+    def __init__(self, key: str, size: int, limit: int) -> None:
+        self.key, self.size, self.limit = key, size, limit
+        super().__init__(
+            f"{key}: {size:,} bytes once encoded, over the limit of {limit:,} (max_value_bytes); "
+            "store the data elsewhere and return a reference to it"
+        )
+
+
+class KeyReused(DurableError):
+    """Under `strict`: a key was used again with another function, arguments or payload."""
+
+
+class Problem(NamedTuple):
+    """One bad field of a payload: where it is (`$.pages`) and what is wrong with it."""
+
+    path: str
+    message: str
+
+
+class InvalidPayload(DurableError, ValueError):
+    """A payload doesn't fit its job's annotation; `problems` has the path to each bad field."""
+
+    def __init__(self, job: str, problems: Sequence[Problem | tuple[str, str]], index: int | None = None) -> None:
+        self.job = job
+        self.problems = [Problem(*problem) for problem in problems]
+        self.index = index
+        where = f"payloads[{index}] of {job}" if index is not None else f"payload of {job}"
+        super().__init__(f"{where}: " + "; ".join(f"{p.path}: {p.message}" for p in self.problems))
+
+
+class UnknownJob(DurableError, LookupError):
+    """A job isn't among those that this `Durable` was given."""
+
+
+# How a run or a step ended.
+
+
+class StepFailed(DurableError):
+    """A step's stored failure whose own class can't be rebuilt; `type` is that class's name."""
+
+    def __init__(self, key: str, type: str, message: str) -> None:
+        self.key, self.type, self.message = key, type, message
+        super().__init__(f"step {key!r} failed: {type}: {message}")
+
+
+class StepTimeout(DurableError, TimeoutError):
+    """A step took longer than its `timeout`, counted in awake time."""
+
+    def __init__(self, key: str, seconds: float) -> None:
+        self.key, self.seconds = key, seconds
+        super().__init__(f"step {key!r} took longer than its timeout of {seconds:g} s")
+
+
+class RunFailed(DurableError):
+    """`run.result()`: the run ended without a result; `status` says how, `error` why.
+
+    `error` has the fields of a stored error: `type`, `message`, and where they are known
+    `code`, `key` and `traceback`.
+    """
+
+    def __init__(self, run_id: str, status: str, error: dict[str, Any] | None) -> None:
+        self.run_id, self.status, self.error = run_id, status, error or {}
+        what = ": ".join(str(self.error[k]) for k in ("type", "message") if self.error.get(k))
+        super().__init__(f"run {run_id} ended {status}" + (f": {what}" if what else ""))
+
+
+class RunCancelled(DurableError):
+    """Raised by `ctx.raise_if_cancelled()` once the run has been cancelled."""
+
+
+class RunNotFound(DurableError, LookupError):
+    """No run has this id."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"no run has the id {run_id!r}")
+
+
+class Conflict(DurableError):
+    """The run's status doesn't allow this operation."""
+
+
+class SyncStepError(DurableError, RuntimeError):
+    """A sync step called something that only an async one may await."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"ctx.{call} can't be used from a sync step: it has to be awaited on the event loop. "
+            "Make the step function async, or call this from the job"
+        )
+
+
+class RunStopped(asyncio.CancelledError):
+    """The engine has stopped this run here; let it pass.
+
+    Every context call raises this after a stop (the run suspended, was cancelled, or its lease
+    was lost), and touches no store. It is a `CancelledError`, so `except Exception` doesn't catch
+    it. Code that does catch it can't go on: whatever the job returns now is dropped. Clean up with
+    a step after `except Exception`, not in `finally`.
+    """
+
+
+# What a store may do wrong.
+
+
+class StoreError(DurableError):
+    """A store can't do what was asked of it, and trying again won't help."""
+
+
+class StoreUnavailable(StoreError):
+    """A store can't be reached or written now (locked, full, read-only, gone); nothing was written.
+
+    A worker backs off and tries again; a direct call of yours gets this error.
+    """
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer durable_lite that this one must not touch."""

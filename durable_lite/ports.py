@@ -1,0 +1,257 @@
+"""The four ports, and nothing else touches the world: `Clock`, `Store`, `Entropy`, `Offload`."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
+
+from .events import Event
+from .records import (
+    Beat,
+    Change,
+    Checkpoint,
+    Claim,
+    Created,
+    Lease,
+    LogRow,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunFilter,
+    RunRow,
+    Settlement,
+    StepRow,
+)
+
+__all__ = ["Clock", "Entropy", "Offload", "Store", "Timer"]
+
+T = TypeVar("T")
+
+
+class Timer(Protocol):
+    """What `Clock.call_later` returns."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(ABC):
+    """Wall time, monotonic time, and waiting for it."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Wall time, in seconds since the epoch. May jump either way."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Seconds from some fixed moment; never goes back, need not tick while the machine sleeps."""
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+    @abstractmethod
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` once after `seconds`, unless the timer is cancelled first."""
+
+
+class Entropy(ABC):
+    """Ids, tokens and jitter."""
+
+    @abstractmethod
+    def uniform(self) -> float:
+        """A number in [0, 1)."""
+
+    @abstractmethod
+    def bits(self, count: int) -> int:
+        """`count` random bits that nobody can guess."""
+
+
+class Offload(ABC):
+    """Where sync functions run, so that they don't block the event loop."""
+
+    @abstractmethod
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Start `call`, with the caller's context variables. Cancelling the future stops nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Take no more calls. What is running runs on."""
+
+
+class Store(ABC):
+    """Where runs live. Every verb is atomic, and one that returns has been committed.
+
+    A guarded verb takes the generation that its caller holds. If the run has another one by now,
+    nothing is written and a `Refusal` says what the run is; None means that it was done. Verbs may
+    be repeated after an error whose outcome is unknown: a write that had gone through is seen as done.
+
+    A verb that can't be carried out now raises `StoreUnavailable`; nothing was written. One that
+    never can be raises `StoreError`.
+    """
+
+    url: str
+    # False: only what happens in this process is announced by `listen`, so workers poll as well.
+    announces_all: bool = False
+
+    def __init__(self) -> None:
+        self._listeners: dict[Callable[[Change], None], bool] = {}
+
+    def listen(self, callback: Callable[[Change], None], *, claimable_only: bool = False) -> Callable[[], None]:
+        """Call `callback` after commits; a hint, not a log. Returns a function that ends it."""
+        self._listeners[callback] = claimable_only
+        return lambda: self._listeners.pop(callback, None) and None
+
+    def announce(self, change: Change) -> None:
+        """Tell the listeners. Called on the event loop, after the commit."""
+        for callback, claimable_only in tuple(self._listeners.items()):
+            if change.claimable or not claimable_only or change.run_id is None:
+                callback(change)
+
+    # Life
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Create or upgrade the schema and be ready. `SchemaTooNew` if it must not be touched."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was accepted and let go of the store. Idempotent."""
+
+    # Runs
+
+    @abstractmethod
+    async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
+        """Store all of them or none, each PENDING with the event `run.triggered` at seq 1.
+
+        A live idempotency key (same job, same key, not expired, its run not ended in a status that
+        frees it) answers with its run instead. An id that exists already was created by an earlier
+        try of this very call.
+        """
+
+    @abstractmethod
+    async def get_run(self, run_id: str) -> RunRow | None:
+        """One run, or None."""
+
+    @abstractmethod
+    async def list_runs(self, filter: RunFilter) -> list[RunRow]:
+        """At most `filter.limit` runs, by (created_at, id) descending, after the cursor."""
+
+    # A worker's claim on a run
+
+    @abstractmethod
+    async def register_worker(self, worker: str, info: str, now: float) -> str:
+        """Announce a worker (`info`: JSON text). Returns how its leases are held: "lease" or "lock"."""
+
+    @abstractmethod
+    async def unregister_worker(self, worker: str) -> None:
+        """Forget a worker that has let go of its runs."""
+
+    @abstractmethod
+    async def gone_workers(self, workers: Collection[str]) -> set[str]:
+        """Those of `workers` that are proven gone. Empty where nothing can prove it."""
+
+    @abstractmethod
+    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+        """Take up to `limit` claimable runs of `jobs` by (priority desc, created_at, id).
+
+        First whatever has its `ready_at` at or before `now` becomes claimable. Each claim sets
+        EXECUTING, worker, generation + 1, and a lease with heartbeat `now`; keeps `started_at`;
+        writes `run.claimed`, and `run.resumed` {replayed, gap_ms} where an execution had been
+        interrupted (STALE, released). `recoveries`: after a STALE run whose worker disappeared
+        ("heartbeat", "worker gone") it is 1 more than before, but 1 if a checkpoint was stored
+        since the last such claim.
+        """
+
+    @abstractmethod
+    async def next_due(self) -> float | None:
+        """The earliest `ready_at` of a run that isn't claimable yet."""
+
+    @abstractmethod
+    async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
+        """Renew the heartbeats of held runs in one write; returns those that are not held any more."""
+
+    @abstractmethod
+    async def leases(self) -> list[Lease]:
+        """All leases: as many as there are runs EXECUTING, on whatever worker."""
+
+    @abstractmethod
+    async def mark_stale(self, leases: Sequence[Lease], reason: str, now: float) -> list[str]:
+        """Make these runs STALE, claimable, generation + 1, with `run.stale` {reason}.
+
+        Each only if its lease is still as given (generation and heartbeat). Returns the ids done.
+        """
+
+    @abstractmethod
+    async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
+        """Guarded: let go of a run. Ends the lease, writes the events and what was buffered.
+
+        FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the idempotency key. PENDING is a release: claimable
+        at once, generation + 1.
+        """
+
+    # Steps
+
+    @abstractmethod
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        """Guarded: store one step or wait. The hot path: one statement, one commit."""
+
+    @abstractmethod
+    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+        """Guarded: store a step's failure, replacing an earlier one, with its `step.failed` event."""
+
+    @abstractmethod
+    async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
+        """All steps and waits of a run, in one read."""
+
+    @abstractmethod
+    async def load_steps(self, run_id: str) -> list[StepRow]:
+        """All steps and waits of a run, completed ones in order of `seq`, then the others."""
+
+    # Steering from outside
+
+    @abstractmethod
+    async def cancel_run(self, run_id: str, now: float) -> RunRow:
+        """Any unfinished status → CANCELLED, generation + 1. `RunNotFound`, `Conflict` if final."""
+
+    @abstractmethod
+    async def resume_run(self, run_id: str, now: float) -> RunRow:
+        """FAILED, TIMED_OUT, CANCELLED → PENDING with a new attempt, generation + 1; checkpoints stay.
+
+        `recoveries`, `executed`, `output`, `error` and a deadline that has passed are cleared. Takes
+        its idempotency key again: `Conflict` if another run has it now. `RunNotFound`; `Conflict` in
+        any other status.
+        """
+
+    @abstractmethod
+    async def delete_run(self, run_id: str) -> None:
+        """Remove a final run with its steps, events and logs. `RunNotFound`; `Conflict` if unfinished."""
+
+    @abstractmethod
+    async def purge(self, before: float, limit: int) -> int:
+        """Remove at most `limit` final runs that finished before `before`; returns how many."""
+
+    # Reading what happened
+
+    @abstractmethod
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        """Stored events with seq > `after`, in order of seq, completed steps among them, gapless."""
+
+    @abstractmethod
+    async def read_logs(self, run_id: str) -> list[LogRow]:
+        """The run log by (attempt, time, path, ordinal)."""
+
+    @abstractmethod
+    async def set_meta(self, key: str, value: str) -> None:
+        """Store a small fact about the store itself, such as a worker's manifest."""
+
+    @abstractmethod
+    async def get_meta(self, key: str) -> str | None:
+        """Read it back."""
+
+
+# Used by tests and wrappers that treat all verbs alike.
+VERBS: tuple[str, ...] = tuple(
+    name for name, value in vars(Store).items() if getattr(value, "__isabstractmethod__", False) and name not in ("open", "close")
+)

@@ -1,0 +1,223 @@
+"""The rows that cross the `Store` port: plain named tuples of text, numbers and None.
+
+Moments are seconds since the epoch (float); durations are seconds. JSON is kept as text: a store
+never parses a payload, an output or an error.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "Beat",
+    "Change",
+    "Checkpoint",
+    "Claim",
+    "Created",
+    "Lease",
+    "LogRow",
+    "NewEvent",
+    "NewRun",
+    "Refusal",
+    "RunFilter",
+    "RunRow",
+    "Settlement",
+    "StepRow",
+]
+
+
+class NewRun(NamedTuple):
+    """What a trigger stores: what the caller gave, and nothing that the job's policies decide."""
+
+    id: str
+    job: str
+    version: str | None
+    queue: str
+    priority: int
+    created_at: float
+    ready_at: float  # when it may first be claimed: `created_at` plus `delay`
+    payload: str
+    max_duration: float | None = None
+    deadline: float | None = None
+    trigger: str = "{}"
+    environment: str | None = None
+    tags: str = "[]"
+    idempotency_key: str | None = None  # canonical JSON of [scope, parts]
+    idempotency_expires_at: float | None = None
+
+
+class RunRow(NamedTuple):
+    """One run as it is stored."""
+
+    id: str
+    job: str
+    version: str | None
+    status: str
+    queue: str
+    priority: int
+    created_at: float
+    ready_at: float | None  # PENDING, WAITING: when it becomes claimable
+    claimable: int  # 1: a claim may take it now
+    started_at: float | None  # first claim; kept by every later one
+    finished_at: float | None
+    payload: str
+    output: str | None
+    error: str | None
+    attempt: int  # counts from 1 over the run's whole life
+    first_attempt: int  # where the current budget of attempts began: `resume` moves it
+    recoveries: int  # claims in a row after a worker disappeared, without a new checkpoint
+    recovery_seq: int  # the last checkpoint's seq at the last such claim
+    generation: int
+    worker: str | None  # who claimed it last
+    seq: int  # the last seq as of the last transition; checkpoints may be ahead
+    executed: float  # seconds of executing time over all attempts
+    last_seen_at: float | None  # the last sign of life of its last execution
+    stale_reason: str | None
+    max_duration: float | None
+    deadline: float | None
+    trigger: str
+    environment: str | None
+    tags: str
+    progress: str | None
+    metadata: str
+    idempotency_key: str | None
+    idempotency_expires_at: float | None
+    key_live: int  # 1: the idempotency key still answers with this run
+
+
+class Created(NamedTuple):
+    """What became of one `NewRun`: the row, and whether a live idempotency key answered."""
+
+    run: RunRow
+    disposition: str  # "created" or "idempotent"
+
+
+class Claim(NamedTuple):
+    """A claimed run as of the claim, and what it was before."""
+
+    run: RunRow
+    status: str  # before the claim: PENDING, WAITING or STALE
+    fresh: bool  # never executed before: there is nothing to load
+
+
+class StepRow(NamedTuple):
+    """A step, or a wait, of a run. `seq` is set once it is completed, and is its event's."""
+
+    run_id: str
+    path: str
+    seq: int | None
+    kind: str  # "step" or "sleep"
+    state: str  # "completed", "failed", "retrying" or "waiting"
+    name: str | None  # the function's name
+    arguments: str | None  # digest of the arguments, under strict only
+    output: str | None
+    error: str | None
+    failures: int  # failures recorded in run attempt `attempt`
+    attempt: int  # the run's attempt that wrote this row; a failure of another one is void
+    generation: int
+    started_at: float
+    finished_at: float | None
+    wake_at: float | None  # a sleep's deadline, a retry's next moment
+    title: str | None = None
+
+
+class Checkpoint(NamedTuple):
+    """The part of a `StepRow` that replay needs."""
+
+    path: str
+    state: str
+    name: str | None
+    arguments: str | None
+    output: str | None
+    error: str | None
+    failures: int
+    attempt: int
+    wake_at: float | None
+    kind: str
+
+
+class NewEvent(NamedTuple):
+    """An event that is stored with a transition or a failed step. `data` is JSON text."""
+
+    seq: int
+    at: float
+    type: str
+    data: str
+
+
+class LogRow(NamedTuple):
+    """A line of the run log, unique on (run, attempt, path, ordinal)."""
+
+    run_id: str
+    attempt: int
+    path: str  # of the step it happened in, "" for the job itself
+    ordinal: int
+    at: float
+    level: str
+    message: str
+    fields: str
+
+
+class Lease(NamedTuple):
+    """A worker's right to execute a run for one generation."""
+
+    run_id: str
+    generation: int
+    worker: str
+    heartbeat_at: float
+    via: str  # "lease", or "lock" where a lock proves the worker alive
+    executed: float
+
+
+class Beat(NamedTuple):
+    """What one heartbeat says of one held run, with what was buffered since the last."""
+
+    run_id: str
+    generation: int
+    executed: float
+    progress: str | None = None  # None: unchanged
+    metadata: str | None = None
+    logs: tuple[LogRow, ...] = ()
+
+
+class Settlement(NamedTuple):
+    """How a worker lets go of a run: final, WAITING, or PENDING again when it is released."""
+
+    status: str
+    at: float
+    seq: int
+    events: tuple[NewEvent, ...]
+    attempt: int
+    executed: float
+    ready_at: float | None = None
+    output: str | None = None
+    error: str | None = None
+    progress: str | None = None
+    metadata: str | None = None
+    logs: tuple[LogRow, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """Why a guarded write changed nothing: what the run is now (None: it is gone)."""
+
+    status: str | None
+    generation: int
+
+
+class RunFilter(NamedTuple):
+    """Which runs to list; None means any. Newest first."""
+
+    statuses: tuple[str, ...] | None = None
+    job: str | None = None
+    tag: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+    cursor: tuple[float, str] | None = None  # (created_at, id) of the last row seen
+    limit: int = 50
+
+
+class Change(NamedTuple):
+    """A hint that something was committed: to which run (None: look), and may it be claimed."""
+
+    run_id: str | None
+    claimable: bool

@@ -1,0 +1,1 @@
+"""The stores: each keeps runs somewhere else, behind the one `Store` port."""

@@ -1,0 +1,365 @@
+"""`memory:`: runs in dictionaries, for tests and as the plain statement of what each verb does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from .. import events as ev
+from ..errors import Conflict, RunNotFound
+from ..events import Event, EventType
+from ..ports import Store
+from ..records import (
+    Beat,
+    Change,
+    Checkpoint,
+    Claim,
+    Created,
+    Lease,
+    LogRow,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunFilter,
+    RunRow,
+    Settlement,
+    StepRow,
+)
+from ..status import FINAL, KEEPS_KEY, RESUMABLE, Status, check
+
+__all__ = ["MemoryStore"]
+
+# Stale for these reasons means that the worker disappeared without waking or releasing.
+DISAPPEARED = frozenset({"heartbeat", "worker gone"})
+
+
+class MemoryStore(Store):
+    """Keeps everything in this object: several `Durable`s of one process may share one."""
+
+    url = "memory:"
+    announces_all = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[str, RunRow] = {}
+        self._steps: dict[str, dict[str, StepRow]] = {}
+        self._events: dict[str, list[NewEvent]] = {}
+        self._logs: dict[str, dict[tuple[int, str, int], LogRow]] = {}
+        self._leases: dict[str, Lease] = {}
+        self._workers: dict[str, str] = {}
+        self._meta: dict[str, str] = {}
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    # Runs
+
+    async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
+        created: list[Created] = []
+        for new in runs:
+            if existing := self._runs.get(new.id):
+                created.append(Created(existing, "created"))
+                continue
+            if existing := self._holder_of_key(new.job, new.idempotency_key, new.created_at):
+                created.append(Created(existing, "idempotent"))
+                continue
+            row = RunRow(
+                id=new.id, job=new.job, version=new.version, status=Status.PENDING, queue=new.queue,
+                priority=new.priority, created_at=new.created_at, ready_at=new.ready_at,
+                claimable=int(new.ready_at <= new.created_at), started_at=None, finished_at=None,
+                payload=new.payload, output=None, error=None, attempt=1, first_attempt=1, recoveries=0,
+                recovery_seq=0, generation=0, worker=None, seq=0, executed=0.0, last_seen_at=None,
+                stale_reason=None, max_duration=new.max_duration, deadline=new.deadline,
+                trigger=new.trigger, environment=new.environment, tags=new.tags, progress=None,
+                metadata="{}", idempotency_key=new.idempotency_key,
+                idempotency_expires_at=new.idempotency_expires_at,
+                key_live=int(new.idempotency_key is not None),
+            )  # fmt: skip
+            self._runs[new.id], self._steps[new.id], self._events[new.id], self._logs[new.id] = row, {}, [], {}
+            self._record(new.id, new.created_at, EventType.TRIGGERED, {})
+            created.append(Created(self._runs[new.id], "created"))
+        for outcome in created:
+            self.announce(Change(outcome.run.id, claimable=True))
+        return created
+
+    async def get_run(self, run_id: str) -> RunRow | None:
+        return self._runs.get(run_id)
+
+    async def list_runs(self, filter: RunFilter) -> list[RunRow]:
+        f = filter
+        rows = [
+            row
+            for row in self._runs.values()
+            if (f.statuses is None or row.status in f.statuses)
+            and (f.job is None or row.job == f.job)
+            and (f.tag is None or f.tag in json.loads(row.tags))
+            and (f.created_after is None or row.created_at > f.created_after)
+            and (f.created_before is None or row.created_at < f.created_before)
+            and (f.cursor is None or (row.created_at, row.id) < f.cursor)
+        ]
+        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
+        return rows[: f.limit]
+
+    # A worker's claim on a run
+
+    async def register_worker(self, worker: str, info: str, now: float) -> str:
+        self._workers[worker] = info
+        return "lease"
+
+    async def unregister_worker(self, worker: str) -> None:
+        self._workers.pop(worker, None)
+
+    async def gone_workers(self, workers: Collection[str]) -> set[str]:
+        return set()
+
+    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+        known = set(jobs)
+        for row in list(self._runs.values()):
+            if not row.claimable and row.ready_at is not None and row.ready_at <= now:
+                self._runs[row.id] = row._replace(claimable=1)
+        ready = [row for row in self._runs.values() if row.claimable and row.job in known]
+        ready.sort(key=lambda row: (-row.priority, row.created_at, row.id))
+        return [self._claim(row, worker, now, via) for row in ready[:limit]]
+
+    def _claim(self, row: RunRow, worker: str, now: float, via: str) -> Claim:
+        check(row.id, row.status, Status.EXECUTING)
+        checkpoints = [step.seq for step in self._steps[row.id].values() if step.seq is not None]
+        recoveries, recovery_seq = row.recoveries, row.recovery_seq
+        if row.status == Status.STALE and row.stale_reason in DISAPPEARED:
+            progressed = max(checkpoints, default=0) > recovery_seq
+            recoveries = 1 if progressed else recoveries + 1
+            recovery_seq = max(checkpoints, default=0)
+        interrupted = row.started_at is not None and row.status != Status.WAITING
+        self._runs[row.id] = row._replace(
+            status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
+            generation=row.generation + 1, recoveries=recoveries, recovery_seq=recovery_seq,
+            started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
+        )  # fmt: skip
+        self._leases[row.id] = Lease(row.id, row.generation + 1, worker, now, via, row.executed)
+        self._record(
+            row.id, now, EventType.CLAIMED, ev.claimed(worker, row.generation + 1, row.attempt, row.status)
+        )
+        if interrupted:
+            self._record(row.id, now, EventType.RESUMED, ev.resumed(len(checkpoints), now, row.last_seen_at))
+        self.announce(Change(row.id, claimable=False))
+        return Claim(self._runs[row.id], row.status, fresh=row.started_at is None)
+
+    async def next_due(self) -> float | None:
+        return min(
+            (row.ready_at for row in self._runs.values() if not row.claimable and row.ready_at is not None),
+            default=None,
+        )
+
+    async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
+        lost: dict[str, Refusal] = {}
+        for beat in beats:
+            if refusal := self._refusal(beat.run_id, beat.generation):
+                lost[beat.run_id] = refusal
+                continue
+            lease = self._leases[beat.run_id]
+            self._leases[beat.run_id] = lease._replace(heartbeat_at=now, executed=beat.executed)
+            self._flush(beat.run_id, beat.progress, beat.metadata, beat.logs)
+        return lost
+
+    async def leases(self) -> list[Lease]:
+        return list(self._leases.values())
+
+    async def mark_stale(self, leases: Sequence[Lease], reason: str, now: float) -> list[str]:
+        done = []
+        for seen in leases:
+            lease = self._leases.get(seen.run_id)
+            if lease is None or (lease.generation, lease.heartbeat_at) != (seen.generation, seen.heartbeat_at):
+                continue
+            row = self._end_lease(lease.run_id)
+            check(row.id, row.status, Status.STALE)
+            self._runs[row.id] = row._replace(
+                status=Status.STALE, claimable=1, ready_at=None, generation=row.generation + 1,
+                stale_reason=reason, last_seen_at=lease.heartbeat_at, executed=lease.executed,
+            )  # fmt: skip
+            self._record(row.id, now, EventType.STALE, ev.stale(reason, lease.worker, lease.heartbeat_at))
+            done.append(row.id)
+            self.announce(Change(row.id, claimable=True))
+        return done
+
+    async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
+        s = settlement
+        row = self._runs.get(run_id)
+        released = s.status == Status.PENDING
+        if row and row.status == s.status and row.generation == generation + released and row.seq == s.seq:
+            return None  # an earlier try of this very call
+        if refusal := self._refusal(run_id, generation):
+            return refusal
+        check(run_id, Status.EXECUTING, s.status)
+        row = self._end_lease(run_id)
+        final = s.status in FINAL
+        self._runs[run_id] = row._replace(
+            status=Status(s.status), generation=generation + released, seq=s.seq, attempt=s.attempt,
+            executed=s.executed, ready_at=s.ready_at, claimable=int(released), last_seen_at=s.at,
+            output=s.output, error=s.error, finished_at=s.at if final else None,
+            key_live=int(row.key_live and (not final or s.status in KEEPS_KEY)),
+        )  # fmt: skip
+        self._events[run_id].extend(s.events)
+        self._flush(run_id, s.progress, s.metadata, s.logs)
+        self.announce(Change(run_id, claimable=not final))
+        return None
+
+    # Steps
+
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        if refusal := self._refusal(run_id, generation):
+            return refusal
+        self._steps[run_id][step.path] = step
+        self.announce(Change(run_id, claimable=False))
+        return None
+
+    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+        if refusal := self._refusal(run_id, generation):
+            return refusal
+        if event not in self._events[run_id]:
+            self._steps[run_id][step.path] = step
+            self._events[run_id].append(event)
+        self.announce(Change(run_id, claimable=False))
+        return None
+
+    async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
+        return [
+            Checkpoint(*(getattr(step, name) for name in Checkpoint._fields))
+            for step in self._steps.get(run_id, {}).values()
+        ]
+
+    async def load_steps(self, run_id: str) -> list[StepRow]:
+        steps = self._steps.get(run_id, {}).values()
+        return sorted(steps, key=lambda step: (step.seq is None, step.seq or 0, step.started_at, step.path))
+
+    # Steering from outside
+
+    async def cancel_run(self, run_id: str, now: float) -> RunRow:
+        row = self._existing(run_id)
+        check(run_id, row.status, Status.CANCELLED)
+        if lease := self._leases.get(run_id):
+            row = self._end_lease(run_id)._replace(executed=lease.executed, last_seen_at=lease.heartbeat_at)
+        self._runs[run_id] = row._replace(
+            status=Status.CANCELLED, generation=row.generation + 1, claimable=0, ready_at=None,
+            finished_at=now, key_live=0,
+        )  # fmt: skip
+        self._record(run_id, now, EventType.CANCELLED, {})
+        self.announce(Change(run_id, claimable=False))
+        return self._runs[run_id]
+
+    async def resume_run(self, run_id: str, now: float) -> RunRow:
+        row = self._existing(run_id)
+        if row.status not in RESUMABLE:
+            raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
+        if other := self._holder_of_key(row.job, row.idempotency_key, now):
+            raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
+        passed = row.deadline is not None and row.deadline <= now
+        self._runs[run_id] = row._replace(
+            status=Status.PENDING, generation=row.generation + 1, attempt=row.attempt + 1,
+            first_attempt=row.attempt + 1, recoveries=0, executed=0.0, output=None, error=None,
+            finished_at=None, ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
+            deadline=None if passed else row.deadline,
+        )  # fmt: skip
+        self._record(run_id, now, EventType.RESUMED, {"by": "request", "attempt": row.attempt + 1})
+        self.announce(Change(run_id, claimable=True))
+        return self._runs[run_id]
+
+    async def delete_run(self, run_id: str) -> None:
+        row = self._existing(run_id)
+        if row.status not in FINAL:
+            raise Conflict(f"run {run_id} is {row.status}: cancel it before it is deleted")
+        self._forget(run_id)
+        self.announce(Change(run_id, claimable=False))
+
+    async def purge(self, before: float, limit: int) -> int:
+        old = [row for row in self._runs.values() if row.finished_at is not None and row.finished_at < before]
+        old.sort(key=lambda row: row.finished_at or 0.0)
+        for row in old[:limit]:
+            self._forget(row.id)
+        return len(old[:limit])
+
+    # Reading what happened
+
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        found = [
+            Event(run_id, event.seq, event.at, event.type, json.loads(event.data))
+            for event in self._events.get(run_id, ())
+            if event.seq > after
+        ]
+        for step in self._steps.get(run_id, {}).values():
+            if step.seq is not None and step.seq > after:
+                data = ev.step_completed(step.path, step.name, step.started_at)
+                at = step.finished_at or step.started_at
+                found.append(Event(run_id, step.seq, at, EventType.STEP_COMPLETED, data))
+        found.sort(key=lambda event: event.seq or 0)
+        return found[:limit]
+
+    async def read_logs(self, run_id: str) -> list[LogRow]:
+        rows = self._logs.get(run_id, {}).values()
+        return sorted(rows, key=lambda row: (row.attempt, row.at, row.path, row.ordinal))
+
+    async def set_meta(self, key: str, value: str) -> None:
+        self._meta[key] = value
+
+    async def get_meta(self, key: str) -> str | None:
+        return self._meta.get(key)
+
+    # What the verbs share
+
+    def _existing(self, run_id: str) -> RunRow:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise RunNotFound(run_id) from None
+
+    def _refusal(self, run_id: str, generation: int) -> Refusal | None:
+        """The guard: a write of any generation but the run's own changes nothing."""
+        row = self._runs.get(run_id)
+        if row is None:
+            return Refusal(None, 0)
+        if row.generation != generation or row.status != Status.EXECUTING:
+            return Refusal(row.status, row.generation)
+        return None
+
+    def _holder_of_key(self, job: str, key: str | None, now: float) -> RunRow | None:
+        """The run that answers for this key; one whose time is up lets go of it here."""
+        if key is None:
+            return None
+        for row in self._runs.values():
+            if row.key_live and row.job == job and row.idempotency_key == key:
+                expires = row.idempotency_expires_at
+                if expires is None or expires > now:
+                    return row
+                self._runs[row.id] = row._replace(key_live=0)
+                break
+        return None
+
+    def _record(self, run_id: str, at: float, type: EventType, data: dict[str, Any]) -> None:
+        """Write a transition's event after everything that the run has so far."""
+        row = self._runs[run_id]
+        steps = (step.seq for step in self._steps[run_id].values() if step.seq is not None)
+        last = max(row.seq, max(steps, default=0), self._events[run_id][-1].seq if self._events[run_id] else 0)
+        self._events[run_id].append(NewEvent(last + 1, at, type, json.dumps(data)))
+        self._runs[run_id] = row._replace(seq=last + 1)
+
+    def _end_lease(self, run_id: str) -> RunRow:
+        self._leases.pop(run_id, None)
+        return self._runs[run_id]
+
+    def _flush(
+        self, run_id: str, progress: str | None, metadata: str | None, logs: Sequence[LogRow]
+    ) -> None:
+        row = self._runs[run_id]
+        self._runs[run_id] = row._replace(
+            progress=row.progress if progress is None else progress,
+            metadata=row.metadata if metadata is None else metadata,
+        )
+        for line in logs:
+            self._logs[run_id].setdefault((line.attempt, line.path, line.ordinal), line)
+
+    def _forget(self, run_id: str) -> None:
+        for table in (self._runs, self._steps, self._events, self._logs):
+            table.pop(run_id, None)  # type: ignore[attr-defined]
