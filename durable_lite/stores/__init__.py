@@ -1,1 +1,27 @@
-"""The stores: each keeps runs somewhere else, behind the one `Store` port."""
+"""The stores: each keeps runs somewhere else, behind the one `Store` port; found by URL."""
+
+from __future__ import annotations
+
+from ..errors import InvalidOption
+from ..ports import Store
+
+__all__ = ["open_url"]
+
+
+def open_url(url: str, durability: str = "strict") -> Store:
+    """The store that a URL names: `memory:`, `sqlite:path` or `sqlite:///path`. Not opened yet."""
+    if durability not in ("strict", "relaxed"):
+        raise InvalidOption("durability", f'expected "strict" or "relaxed", got {durability!r:.80}')
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        raise InvalidOption("store", f"{url!r:.80} isn't a URL; a SQLite file is named sqlite:{url:.80}")
+    if scheme == "memory":
+        from .memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "sqlite":
+        from .sqlite import SQLiteStore
+
+        # sqlite:///a.db is relative and sqlite:////a.db absolute, as SQLAlchemy has it.
+        return SQLiteStore(rest.removeprefix("///") if rest.startswith("///") else rest, durability=durability)
+    raise InvalidOption("store", f"no store is named {scheme!r}; there are memory: and sqlite:")

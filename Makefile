@@ -1,0 +1,63 @@
+# Every target does its own set-up; a second run finds it done. PYTHON names another interpreter.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format types unit pyodide bench clean
+
+BIN := .venv/bin
+NODE = $(or $(wildcard node_modules/.bin/node),node)
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+TESTS = $(wildcard tests/unit tests/conformance)
+SITE := .cache/pyodide/site
+PYTHON_READY := .venv/.ready
+NODE_READY := node_modules/.ready
+PYODIDE_READY := $(SITE)/.ready
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(PYTHON_READY) $(PYODIDE_READY) ## Create .venv, node_modules and .cache
+
+demo: $(PYTHON_READY) ## Run the example of the README
+	$(BIN)/python examples/invoices/demo.py
+
+test: lint types unit pyodide ## Lint, types, and all tests, on CPython and inside Pyodide
+
+lint: $(PYTHON_READY) ## Check style and banned imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(PYTHON_READY) ## Put style in order
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+types: $(PYTHON_READY) ## Check types
+	$(BIN)/mypy
+
+unit: $(PYTHON_READY) ## Run the tests on CPython (ARGS="-k name")
+	$(BIN)/pytest $(ARGS)
+
+pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
+	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)
+
+bench: $(PYTHON_READY) ## Measure
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove whatever set-up and tests have made
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache node_modules build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(PYTHON_READY): pyproject.toml scripts/make-venv
+	@$(BIN)/python -c '' 2>/dev/null || scripts/make-venv .venv
+	$(PIP) install --editable '.[all,dev]'
+	@touch $@
+
+$(NODE_READY): package.json package-lock.json .npmrc
+	npm ci
+	@touch $@
+
+# Wheels for Pyodide's Python, not for ours: pure Python only, and exactly those listed.
+$(PYODIDE_READY): tests/pyodide/requirements.txt | $(PYTHON_READY) $(NODE_READY)
+	rm -rf .cache/pyodide
+	$(PIP) install --target $(SITE) --no-deps --no-compile --only-binary :all: --platform any \
+		--python-version 3.14 --requirement tests/pyodide/requirements.txt
+	@touch $@

@@ -1,0 +1,324 @@
+"""The context calls of one execution: steps and waits, each done once and then answered from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from . import codec, failures
+from .errors import KeyReused, NotSerializable, StepTimeout, TooLarge
+from .events import EventType
+from .inflight import Scope
+from .records import Checkpoint, NewEvent, StepRow
+from .retry import Retry
+from .shapes import Shape, return_shape
+from .step import StepOptions, digest, function_name, is_async, options_of
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+__all__ = ["Calls", "current_scope"]
+
+# Where the running code is: set in each step's own task, inherited by the tasks it starts.
+current_scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("durable_lite_scope")
+
+ONCE = Retry(max_attempts=1)
+
+
+class StepCall:
+    """A step in flight: its task, and the callers that wait for its output."""
+
+    __slots__ = ("abandoned", "name", "path", "saving", "task", "timed_out", "waiters")
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self.name = path, name
+        self.task: asyncio.Task[None]
+        self.waiters: list[asyncio.Future[str]] = []
+        self.saving = False  # its result is on its way to the store: too late to cancel
+        self.timed_out = False
+        self.abandoned = False  # a sync function runs on, but nobody wants its result
+
+    def cancel(self) -> None:
+        if not self.saving:
+            self.abandoned = True
+            self.task.cancel()
+
+    def answer(self, output: str) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(output)
+
+    def fail(self, make: Callable[[], BaseException]) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(make())
+
+    def drop(self) -> None:
+        for waiter in self.waiters:
+            waiter.cancel()
+
+
+class Calls:
+    """Answers the calls of one execution: from its checkpoints, or by executing and storing."""
+
+    def __init__(self, execution: Execution, checkpoints: list[Checkpoint]) -> None:
+        self._execution = execution
+        self._engine = execution.engine
+        self._store = execution.engine.store
+        self._inflight = execution.inflight
+        self.memo = {checkpoint.path: checkpoint for checkpoint in checkpoints}
+        self.active: dict[str, StepCall] = {}
+
+    # Steps
+
+    async def step(
+        self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
+    ) -> Any:
+        """Execute `fn` once for `path`; every call gets the stored value, or the stored failure."""
+        execution = self._execution
+        if not execution.running:
+            await execution.refuse_call()
+        call = self.active.get(path)
+        if call is None:
+            memo = self.memo.get(path)
+            if memo is not None:
+                if memo.kind != "step":
+                    raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a step too")
+                self._notice_reuse(path, memo.name, memo.arguments, fn, args, kwargs)
+                if memo.output is not None:
+                    self._inflight.touch()
+                    return codec.decode(memo.output, return_shape(fn))
+                if memo.state == "failed" and memo.attempt == execution.attempt and memo.error is not None:
+                    self._inflight.touch()
+                    raise failures.rebuild(memo.error, path)
+            if execution.must_sweep():
+                await execution.sweep()
+            call = self.active.get(path) or self._start(scope, path, fn, args, kwargs, options)
+        else:
+            self._notice_reuse(path, call.name, None, fn, args, kwargs)
+        waiter: asyncio.Future[str] = execution.loop.create_future()
+        call.waiters.append(waiter)
+        try:
+            output = await waiter
+        except asyncio.CancelledError:
+            call.waiters.remove(waiter)
+            if not call.waiters:
+                call.cancel()
+            raise
+        if execution.replay_now():
+            await execution.replay_from_here()
+        return codec.decode(output, return_shape(fn))
+
+    def _start(
+        self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
+    ) -> StepCall:
+        call = StepCall(path, function_name(fn))
+        own = Scope(path, self._execution, sync=not is_async(fn))
+        self.active[path] = call
+        self._inflight.enter(scope)
+        token = current_scope.set(own)
+        try:
+            call.task = self._execution.loop.create_task(
+                self._run(call, scope, own, fn, args, kwargs, options_of(fn, options))
+            )
+        finally:
+            current_scope.reset(token)
+        return call
+
+    async def _run(
+        self, call: StepCall, parent: Scope, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
+    ) -> None:  # fmt: skip
+        """One step's own task: its attempts, its back-off, its checkpoint."""
+        execution, path = self._execution, call.path
+        try:
+            count = 0
+            memo = self.memo.get(path)
+            if memo is not None and memo.state == "retrying" and memo.attempt == execution.attempt:
+                count = memo.failures
+                await self._inflight.park(path, memo.wake_at or 0.0)
+            while True:
+                started = self._engine.clock.now()
+                execution.tell(EventType.STEP_STARTED, {"path": path, "name": call.name, "failures": count})
+                try:
+                    value = await self._invoke(call, own, fn, args, kwargs, options.timeout)
+                    self._engine.notice_block(execution, path)
+                except asyncio.CancelledError as error:
+                    if call.task.cancelling() or not execution.running:
+                        raise
+                    failed: BaseException = error  # the function's own doing, nobody cancelled it
+                except (Exception, SystemExit) as error:
+                    failed = error
+                else:
+                    shape = return_shape(fn)
+                    arguments = digest(args, kwargs) if self._engine.strict else None
+                    await self._succeed(call, value, shape, arguments, started, count, options.title)
+                    return
+                count += 1
+                wake_at = await self._fail(call, failed, started, count, options)
+                if wake_at is None:
+                    return
+                await self._inflight.park(path, wake_at)
+        except (NotSerializable, TooLarge) as unstorable:
+            error = unstorable
+            call.fail(lambda: error)
+        except Exception as bug:
+            execution.fault(bug)
+        finally:
+            self._inflight.close(own)
+            self._inflight.leave(parent)
+            del self.active[path]
+            call.drop()
+
+    async def _invoke(
+        self, call: StepCall, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any, timeout: float | None
+    ) -> Any:
+        if timeout is None:
+            return await self._apply(call, own, fn, args, kwargs)
+
+        def time_out() -> None:
+            call.timed_out = True
+            call.task.cancel()
+
+        call.timed_out = False
+        timer = self._engine.awake.call_after(timeout, time_out)
+        try:
+            return await self._apply(call, own, fn, args, kwargs)
+        except asyncio.CancelledError:
+            if call.timed_out and call.task.uncancel() == 0 and not call.abandoned:
+                raise StepTimeout(call.path, timeout) from None
+            raise
+        finally:
+            timer.cancel()
+
+    async def _apply(self, call: StepCall, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if not own.sync:
+            return await fn(*args, **kwargs)
+        key = (self._execution.run_id, call.path)
+        await self._engine.orphan_done(key)
+        future = self._engine.offload.submit(partial(fn, *args, **kwargs))
+        try:
+            result = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self._engine.keep_orphan(key, future)
+            raise
+        return await result if inspect.isawaitable(result) else result
+
+    async def _succeed(
+        self, call: StepCall, value: Any, shape: Shape | None, arguments: str | None, started: float, count: int, title: str | None
+    ) -> None:  # fmt: skip
+        execution, path = self._execution, call.path
+        output = codec.encode(value, shape, key=path, limit=self._engine.max_value_bytes)
+        call.saving = True
+        row = StepRow(
+            execution.run_id, path, execution.next_seq(), "step", "completed", call.name, arguments, output,
+            None, count, execution.attempt, execution.generation, started, self._engine.clock.now(), None, title,
+        )  # fmt: skip
+        if await execution.write(self._store.save_step, row):
+            self.memo[path] = Checkpoint(
+                path, "completed", call.name, arguments, output, None, count, execution.attempt, None, "step"
+            )
+            call.answer(output)
+
+    async def _fail(
+        self, call: StepCall, error: BaseException, started: float, count: int, options: StepOptions
+    ) -> float | None:
+        """Store a failure. Returns when to try again, or None when this was the last attempt."""
+        execution, path, now = self._execution, call.path, self._engine.clock.now()
+        retry = options.retry or ONCE
+        again = count < retry.max_attempts and not failures.is_permanent(error)
+        wake_at = None
+        if again:
+            asked = failures.retry_after(error)
+            wake_at = now + (retry.delay(count, self._engine.entropy.uniform()) if asked is None else asked)
+        state, text = ("retrying" if again else "failed"), failures.describe(error, path)
+        call.saving = True
+        row = StepRow(
+            execution.run_id, path, None, "step", state, call.name, None, None, text, count,
+            execution.attempt, execution.generation, started, now, wake_at, options.title,
+        )  # fmt: skip
+        event = NewEvent(execution.next_seq(), now, EventType.STEP_FAILED, failures.event(text, count, wake_at))
+        stored = await execution.write(self._store.save_failure, row, event)
+        call.saving = False
+        if not stored:
+            return None
+        inner = f"{path}/"
+        for below in [key for key, memo in self.memo.items() if memo.output is None and key.startswith(inner)]:
+            if self.memo[below].state != "waiting":
+                del self.memo[below]  # as the store has done: a new try of the outer step tries them again
+        self.memo[path] = Checkpoint(
+            path, state, call.name, None, None, text, count, execution.attempt, wake_at, "step"
+        )
+        if not again:
+            call.fail(lambda: failures.rebuild(text, path).with_traceback(error.__traceback__))
+        elif not call.waiters:
+            call.cancel()
+        return wake_at
+
+    # Waits
+
+    async def sleep(self, scope: Scope, path: str, wake_at: Callable[[float], float]) -> None:
+        """Wait for the moment that `wake_at(now)` gave when this wait was first executed."""
+        execution = self._execution
+        if not execution.running:
+            await execution.refuse_call()
+        memo = self.memo.get(path)
+        if memo is None:
+            if execution.must_sweep():
+                await execution.sweep()
+            self._inflight.enter(scope)
+            try:
+                now = self._engine.clock.now()
+                memo = Checkpoint(
+                    path, "waiting", None, None, None, None, 0, execution.attempt, wake_at(now), "sleep"
+                )
+                row = StepRow(
+                    execution.run_id, path, None, "sleep", "waiting", None, None, None, None, 0,
+                    execution.attempt, execution.generation, now, None, memo.wake_at,
+                )  # fmt: skip
+                self.memo[path] = memo
+                if not await execution.write(self._store.save_step, row):
+                    await execution.refuse_call()
+                if (memo.wake_at or 0.0) > self._engine.clock.now():
+                    await self._inflight.park(path, memo.wake_at or 0.0)
+            finally:
+                self._inflight.leave(scope)
+            return
+        if memo.kind != "sleep":
+            raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a sleep too")
+        if (memo.wake_at or 0.0) <= self._engine.clock.now():
+            self._inflight.touch()
+            return
+        self._inflight.enter(scope)
+        try:
+            await self._inflight.park(path, memo.wake_at or 0.0)
+        finally:
+            self._inflight.leave(scope)
+
+    # What the execution asks
+
+    def waiters(self) -> list[asyncio.Future[str]]:
+        return [waiter for call in self.active.values() for waiter in call.waiters]
+
+    def cancel_all(self) -> None:
+        for call in list(self.active.values()):
+            call.cancel()
+
+    def _notice_reuse(
+        self, path: str, name: str | None, arguments: str | None, fn: Callable[..., Any], args: Any, kwargs: Any
+    ) -> None:
+        """A key that is used again with another function, or under `strict` other arguments."""
+        now = function_name(fn)
+        if name is not None and now != name:
+            message = f"key {path!r} is used for {now}, but its output is that of {name}"
+        elif self._engine.strict and arguments is not None and digest(args, kwargs) != arguments:
+            message = f"key {path!r} is used again for {now} with other arguments"
+        else:
+            return
+        if self._engine.strict:
+            raise KeyReused(message)
+        self._execution.warn(f"{message}; the first output is returned")

@@ -1,0 +1,258 @@
+"""`Context`: what a job's author holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
+
+from . import keys
+from .calls import current_scope
+from .durations import count, moment, number, seconds
+from .errors import DurableError, InvalidOption, RunCancelled, SyncStepError
+from .inflight import Scope
+from .retry import Retry
+from .step import NO_OPTIONS, Duration, StepOptions
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+__all__ = ["Context", "RunInfo", "current"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741  an item
+
+
+class RunInfo(NamedTuple):
+    """Facts about the run, as `ctx.run`."""
+
+    id: str
+    job: str
+    version: str | None
+    attempt: int
+    queue: str
+    trigger: dict[str, Any]
+    environment: str | None
+    tags: tuple[str, ...]
+    created_at: float
+    started_at: float
+    deadline: float | None
+
+
+class Log:
+    """The run log, as `ctx.log`: lines belong to the step that they are written in."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def debug(self, message: object, **fields: Any) -> None:
+        self._line("debug", message, fields)
+
+    def info(self, message: object, **fields: Any) -> None:
+        self._line("info", message, fields)
+
+    def warning(self, message: object, **fields: Any) -> None:
+        self._line("warning", message, fields)
+
+    def error(self, message: object, **fields: Any) -> None:
+        self._line("error", message, fields)
+
+    def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
+        self._execution.check_running()
+        self._execution.log.line(self._execution.scope(), level, message, fields)
+
+
+class Metadata:
+    """Small named values that show with the run, as `ctx.metadata`; the last write counts."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def set(self, key: str, value: Any) -> None:
+        """Set one value. Raises `NotSerializable` as a step's output does."""
+        if not isinstance(key, str) or not key:
+            raise InvalidOption("metadata key", f"expected a non-empty str, got {key!r:.80}")
+        self._execution.check_running()
+        self._execution.log.set_metadata(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._execution.log.get_metadata(key, default)
+
+
+class Context:
+    """One run, to its job. Keys come first; everything that waits is safe inside `gather`.
+
+    A key names a step within its run: the same key executes once and returns its first output.
+    """
+
+    __slots__ = ("_execution", "_options")
+
+    def __init__(self, execution: Execution, options: StepOptions = NO_OPTIONS) -> None:
+        self._execution, self._options = execution, options
+
+    # Steps
+
+    @overload
+    def step(
+        self, key: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self, key: str, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self, key: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+
+    def step(self, key: str, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run `fn(*args, **kwargs)` once in this run, store its output, return the stored value.
+
+        A sync `fn` runs in a thread (in the tab: inline). Its failure is stored as well and raised
+        here, also on replay, until the run is tried again. Raises `NotSerializable` and `TooLarge`,
+        with nothing stored, and `StepFailed` for an exception that can't be rebuilt.
+        """
+        scope = self._scope("step")
+        if not callable(fn):
+            raise InvalidOption(f"step {key!r}", f"expected a function, got {type(fn).__name__}")
+        return self._execution.calls.step(scope, scope.prefix + keys.escape(key), fn, args, kwargs, self._options)
+
+    def options(
+        self, *, retry: Retry | None = None, timeout: Duration = None, title: str | None = None
+    ) -> Context:
+        """The same context, with options for the next call: `ctx.options(retry=…).step(…)`.
+
+        Steps don't retry unless told. `timeout` counts awake time of one attempt.
+        """
+        return Context(self._execution, StepOptions.parse(retry, timeout, title).over(self._options))
+
+    async def map(
+        self,
+        key: str,
+        fn: Callable[[I], Awaitable[T]] | Callable[[I], T],
+        items: Iterable[I],
+        *,
+        by: Callable[[I], object] | None = None,
+        limit: int = 8,
+    ) -> list[T]:
+        """`fn(item)` as a step for each item, `limit` at a time; outputs in the order of the items.
+
+        The steps nest under `key`, named by index, or by `by(item)`, which must differ for each
+        item. The first failure cancels the others and is raised.
+        """
+        scope = self._scope("map")
+        prefix = f"{scope.prefix}{keys.escape(key)}/"
+        given = list(items)
+        names = [str(index if by is None else by(item)) for index, item in enumerate(given)]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidOption("by", f"two items of map {key!r} have the key {twice!r}")
+        paths = [prefix + keys.escape(name) for name in names]
+        outputs: list[Any] = [None] * len(given)
+        todo = iter(range(len(given)))
+
+        async def work() -> None:
+            for index in todo:
+                outputs[index] = await self._execution.calls.step(
+                    scope, paths[index], fn, (given[index],), {}, self._options
+                )
+
+        await _together([work() for _ in range(min(count(limit, "limit"), len(given)))])
+        return outputs
+
+    # Waits
+
+    async def sleep(self, key: str, duration: Duration) -> None:
+        """Wait durably; the run is suspended meanwhile. The end is fixed when first executed."""
+        scope = self._scope("sleep")
+        length = seconds(duration, f"sleep {key!r}", allow_zero=True)
+        await self._execution.calls.sleep(scope, scope.prefix + keys.escape(key), lambda now: now + length)
+
+    async def sleep_until(self, key: str, when: datetime | float) -> None:
+        """Wait durably until an aware `datetime` or seconds since the epoch; at once if it has passed."""
+        scope = self._scope("sleep_until")
+        wake_at = moment(when, f"sleep_until {key!r}")
+        await self._execution.calls.sleep(scope, scope.prefix + keys.escape(key), lambda now: wake_at)
+
+    # Telling
+
+    def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
+        """Show how far the run is. Seen at once in this process, stored with the next heartbeat."""
+        number(current, "progress(current)")
+        if total is not None:
+            number(total, "progress(total)")
+        if message is not None and not isinstance(message, str):
+            raise InvalidOption("progress(message)", f"expected a str, got {type(message).__name__}")
+        self._execution.check_running()
+        self._execution.log.progress(current, total, message)
+
+    @property
+    def log(self) -> Log:
+        """The run log: `ctx.log.info("sent", to=address)`."""
+        return Log(self._execution)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Named values that show with the run: `ctx.metadata.set("rows", 500)`."""
+        return Metadata(self._execution)
+
+    @property
+    def run(self) -> RunInfo:
+        """Facts about this run."""
+        row = self._execution.run
+        return RunInfo(
+            row.id, row.job, row.version, row.attempt, row.queue, json.loads(row.trigger), row.environment,
+            tuple(json.loads(row.tags)), row.created_at, row.started_at or row.created_at, row.deadline,
+        )  # fmt: skip
+
+    # Cooperative cancellation
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work of this step is not wanted any more; a sync step asks now and then."""
+        execution = self._execution
+        call = execution.calls.active.get(execution.scope().path)
+        return execution.stop_reason is not None or (
+            call is not None and (call.abandoned or call.timed_out)
+        )
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `RunCancelled` if `cancelled`."""
+        if self.cancelled:
+            raise RunCancelled(f"run {self._execution.run_id} is not to go on")
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Call this when the run is cancelled or times out, to forward the cancel elsewhere."""
+        self._execution.cancel_callbacks.append(callback)
+
+    def _scope(self, call: str) -> Scope:
+        scope = self._execution.scope()
+        if scope.sync or not self._execution.on_loop():
+            raise SyncStepError(call)
+        if scope.closed:
+            raise DurableError(f"ctx.{call} was called by what step {scope.path!r} left behind; await it there")
+        return scope
+
+
+def current() -> Context:
+    """The context of the run that is executing here: for step functions that nest, log or report."""
+    scope = current_scope.get(None)
+    if scope is None:
+        raise DurableError("current() is only for code that a run executes")
+    owner: Any = scope.owner
+    context: Context = owner.context
+    return context
+
+
+async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first error cancels the rest and is raised as itself."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,153 @@
+"""What the executions of one worker share: the ports, the options, awake time, a patient store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .awake import AwakeClock
+from .errors import StoreError
+from .events import Event, EventType
+from .ports import Clock, Entropy, Offload, Store
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+__all__ = ["Engine", "Options", "logger"]
+
+T = TypeVar("T")
+logger = logging.getLogger("durable_lite")
+
+_BACKOFF_FIRST, _BACKOFF_LAST = 0.05, 5.0
+
+
+class Options(NamedTuple):
+    """The engine's options, in seconds and bytes; `Durable` documents and checks them."""
+
+    heartbeat_interval: float = 5.0
+    stale_after: float = 30.0
+    stop_timeout: float = 10.0
+    suspend_grace: float = 0.05
+    warm_runs: int = 100
+    max_value_bytes: int = 4 * 1024 * 1024
+    strict: bool = False
+    always_replay: bool = False
+
+
+class Engine:
+    """One per worker. Knows no run; `publish` hears live events."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        offload: Offload,
+        options: Options,
+        publish: Callable[[Event], None],
+        sweep: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.store, self.clock, self.entropy, self.offload = store, clock, entropy, offload
+        self.options, self.publish, self.sweep = options, publish, sweep
+        self.strict, self.max_value_bytes = options.strict, options.max_value_bytes
+        self.stale_after = options.stale_after
+        self.awake = AwakeClock(clock, 2 * options.heartbeat_interval)
+        self.ticked_at = clock.monotonic()  # when the worker's beat last ran
+        self.abandoned = False  # the worker is gone: nothing is written any more
+        self.store_error: StoreError | None = None
+        self.slot_freed: Callable[[], None] = lambda: None
+        self._orphans: dict[tuple[str, str], asyncio.Future[Any]] = {}
+
+    # The store
+
+    async def persist(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = lambda: True) -> T | None:
+        """`call` a verb, with back-off while the store is down; None once it isn't `wanted` any more."""
+        delay = _BACKOFF_FIRST
+        while True:
+            try:
+                result = await call()
+            except StoreError as error:
+                self.store_down(error)
+                if self.abandoned or not wanted():
+                    return None
+                await self.clock.sleep(delay * (0.5 + self.entropy.uniform() / 2))
+                delay = min(_BACKOFF_LAST, 2 * delay)
+                if self.abandoned or not wanted():
+                    return None
+            else:
+                if self.store_error is not None:
+                    self.store_up()
+                return result
+
+    def store_down(self, error: StoreError) -> None:
+        """Say so once, not at every try."""
+        if self.store_error is None:
+            self.publish_now(None, EventType.STORE_DOWN, {"message": str(error)})
+            logger.warning("the store is down: %s", error)
+        self.store_error = error
+
+    def store_up(self) -> None:
+        self.store_error = None
+        self.publish_now(None, EventType.STORE_UP, {})
+        logger.warning("the store is up again")
+
+    # Live events
+
+    def publish_now(self, run_id: str | None, type: str, data: dict[str, Any]) -> None:
+        self.publish(Event(run_id, None, self.clock.now(), type, data))
+
+    def notice_block(self, execution: Execution, path: str) -> None:
+        """A step has finished: had it kept the event loop from running?"""
+        gap = self.clock.monotonic() - self.ticked_at
+        if gap > 2 * self.options.heartbeat_interval:
+            self.report_block(execution, [path], gap)
+
+    def report_block(self, execution: Execution, paths: list[str], gap: float) -> None:
+        self.ticked_at = self.clock.monotonic()
+        for path in paths:
+            execution.tell(EventType.STEP_BLOCKED, {"path": path, "seconds": gap})
+            execution.warn(
+                f"step.blocked: the event loop didn't run for {gap:.1f} s while step {path!r} executed "
+                "(a blocking call, or the machine was suspended)"
+            )
+
+    # Sync functions that nobody waits for any more
+
+    @property
+    def orphans(self) -> int:
+        """Threads whose step was cancelled; each keeps its slot until it returns."""
+        return len(self._orphans)
+
+    def keep_orphan(self, key: tuple[str, str], future: asyncio.Future[Any]) -> None:
+        def done(future: asyncio.Future[Any]) -> None:
+            if self._orphans.get(key) is future:
+                del self._orphans[key]
+            if not future.cancelled():
+                future.exception()  # seen, and of no interest
+            self.slot_freed()
+
+        self._orphans[key] = future
+        future.add_done_callback(done)
+
+    async def orphan_done(self, key: tuple[str, str]) -> None:
+        """A step's next try waits for the thread of the last one."""
+        while (future := self._orphans.get(key)) is not None:
+            await asyncio.wait({future})
+
+    async def settled(self, tasks: Iterable[asyncio.Future[Any]], seconds: float) -> bool:
+        """Wait until all are done, at most so long; whether they are."""
+        waiting = {task for task in tasks if not task.done()}
+        if not waiting:
+            return True
+        over = asyncio.get_running_loop().create_future()
+        timer = self.clock.call_later(seconds, lambda: over.done() or over.set_result(None))
+        try:
+            while waiting and not over.done():
+                done, _ = await asyncio.wait({*waiting, over}, return_when=asyncio.FIRST_COMPLETED)
+                waiting -= done
+        finally:
+            timer.cancel()
+            over.cancel()
+        return not waiting

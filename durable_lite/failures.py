@@ -1,0 +1,108 @@
+"""Exceptions as stored errors and back: what a failure was, so that a replay raises the same.
+
+An exception whose class is loaded and whose arguments the codec can rebuild is raised as itself;
+any other is `StepFailed`, from the first time on. Nothing is imported by name.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from . import codec
+from .errors import AbortRun, NotSerializable, RetryAfter, StepFailed, TooLarge
+from .retry import never_retried
+
+__all__ = ["describe", "event", "is_permanent", "rebuild", "retry_after"]
+
+_MESSAGE_LIMIT = 2_000
+_TRACEBACK_LIMIT = 16_000
+
+
+def describe(error: BaseException, key: str = "") -> str:
+    """The JSON text of an error: type, module, message, arguments where they can be kept, traceback."""
+    cls = type(error)
+    stored: dict[str, Any] = {
+        "type": cls.__qualname__,
+        "module": cls.__module__,
+        "message": _message(error),
+        "traceback": "".join(traceback.format_exception(error))[-_TRACEBACK_LIMIT:],
+    }
+    if key:
+        stored["key"] = key
+    if is_permanent(error):
+        stored["permanent"] = True
+    if isinstance(error, Exception) and "<locals>" not in cls.__qualname__:
+        try:
+            stored["args"] = codec.encode(list(error.args), key=key or "error", limit=_TRACEBACK_LIMIT)
+        except (NotSerializable, TooLarge):
+            pass
+        else:
+            if _rebuilt(stored) is None or _message(_rebuilt(stored)) != stored["message"]:
+                del stored["args"]
+    # Text from anywhere may hold lone surrogates, which no database takes as UTF-8.
+    return json.dumps(stored, ensure_ascii=True)
+
+
+def event(text: str, count: int, wake_at: float | None) -> str:
+    """The data of a `step.failed` event: the error without its traceback."""
+    stored = json.loads(text)
+    shown = {name: stored[name] for name in ("type", "message") if name in stored}
+    return json.dumps({"path": stored.get("key"), "error": shown, "failures": count, "retry_at": wake_at})
+
+
+def rebuild(text: str, key: str = "") -> Exception:
+    """The exception to raise for a stored error."""
+    stored = json.loads(text)
+    error = _rebuilt(stored)
+    if error is not None:
+        return error
+    key = stored.get("key", key)
+    if stored.get("permanent"):
+        return AbortRun(f"{key}: {stored['type']}: {stored['message']}")
+    return StepFailed(key, stored["type"], stored["message"])
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether no retry can help: also for a group that holds such an error."""
+    return any(never_retried(leaf) for leaf in _leaves(error))
+
+
+def retry_after(error: BaseException) -> float | None:
+    """The delay that the error asks for, if it does."""
+    return max((leaf.delay for leaf in _leaves(error) if isinstance(leaf, RetryAfter)), default=None)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _message(error: BaseException | None) -> str:
+    try:
+        return str(error)[:_MESSAGE_LIMIT]
+    except Exception as broken:  # a __str__ of user code
+        return f"<no message: {type(broken).__name__}>"
+
+
+def _rebuilt(stored: dict[str, Any]) -> Exception | None:
+    if "args" not in stored:
+        return None
+    cls: Any = sys.modules.get(stored["module"])
+    for name in stored["type"].split("."):
+        cls = getattr(cls, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Exception)):
+        return None
+    try:
+        if issubclass(cls, RetryAfter):
+            return None  # by its own arguments it would be made anew
+        error = cls(*codec.decode(stored["args"]))
+    except Exception:  # a constructor of user code
+        return None
+    return error if type(error) is cls else None

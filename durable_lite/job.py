@@ -1,0 +1,167 @@
+"""Jobs: a named async function with its policies, and the set of them that a worker knows."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from types import ModuleType
+from typing import Any, Generic, TypeVar, overload
+
+from .durations import count, optional_seconds
+from .errors import InvalidOption, UnknownJob
+from .payloads import PayloadType
+from .retry import Retry
+from .shapes import return_shape
+from .step import Duration
+
+__all__ = ["Job", "collect_jobs", "find_job", "job", "manifest"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+Jobs = Any  # a module, a Job, or any nesting of iterables of them
+
+_NAME_LIMIT = 200
+
+
+class Job(Generic[P, R]):
+    """What `@job` makes of a function. Policies are read at each claim; runs store none of them."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Awaitable[R]],
+        name: str,
+        *,
+        retry: Retry | None = None,
+        queue: str = "default",
+        version: str | None = None,
+        max_duration: Duration = None,
+        max_recoveries: int = 5,
+    ) -> None:
+        where = f"job {name!r}"
+        if not inspect.iscoroutinefunction(fn):
+            raise InvalidOption(where, "a job is an async function: async def …(ctx, payload)")
+        if retry is not None and not isinstance(retry, Retry):
+            raise InvalidOption(f"{where}: retry", f"expected a Retry, got {type(retry).__name__}")
+        self.fn = fn
+        self.name = _name(name, "name of a job")
+        self.queue = _name(queue, f"{where}: queue")
+        self.version = None if version is None else _name(version, f"{where}: version")
+        self.retry = retry or Retry()
+        self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
+        self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
+        self.payload = PayloadType(fn, name)
+        self.__doc__ = fn.__doc__
+        self.__wrapped__ = fn
+
+    @property
+    def output(self) -> Any:
+        """The shape of what the job returns."""
+        return return_shape(self.fn)
+
+    async def call(self, context: Any, payload: Any) -> R:
+        """Execute the job's function from the top."""
+        return await (self.fn(context, payload) if self.payload.takes else self.fn(context))
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name!r}>"
+
+
+@overload
+def job(fn: Callable[[Any], Awaitable[R]], /) -> Job[None, R]: ...
+@overload
+def job(fn: Callable[[Any, P], Awaitable[R]], /) -> Job[P, R]: ...
+@overload
+def job(
+    name: str | None = None,
+    /,
+    *,
+    retry: Retry | None = None,
+    queue: str = "default",
+    version: str | None = None,
+    max_duration: Duration = None,
+    max_recoveries: int = 5,
+) -> JobMaker: ...
+
+
+def job(name: Any = None, /, **policies: Any) -> Any:
+    """Make a job of an async function `(ctx, payload)`; its name is the function's unless given.
+
+    * `retry`: of the whole run, by default 3 attempts; finished steps aren't done again.
+    * `queue`: the queue its runs wait in.
+    * `version`: stored with each run, as `ctx.run.version`.
+    * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
+    * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
+      is `TIMED_OUT` with the code `poison`.
+
+    Raises `InvalidOption` naming what is wrong.
+    """
+    if callable(name):
+        return Job(name, getattr(name, "__name__", type(name).__name__))
+    if name is not None and not isinstance(name, str):
+        raise InvalidOption("name of a job", f"expected a str, got {type(name).__name__}")
+    return JobMaker(name, policies)
+
+
+class JobMaker:
+    """What `@job(…)` with options is, before it is given the function."""
+
+    def __init__(self, name: str | None, policies: dict[str, Any]) -> None:
+        self._name, self._policies = name, policies
+
+    @overload
+    def __call__(self, fn: Callable[[Any], Awaitable[R]], /) -> Job[None, R]: ...
+    @overload
+    def __call__(self, fn: Callable[[Any, P], Awaitable[R]], /) -> Job[P, R]: ...
+
+    def __call__(self, fn: Any, /) -> Any:
+        return Job(fn, self._name or getattr(fn, "__name__", type(fn).__name__), **self._policies)
+
+
+def collect_jobs(source: Jobs) -> dict[str, Job[Any, Any]]:
+    """The jobs of modules, jobs, and lists of them, by name. Two jobs of one name are an error."""
+    found: dict[str, Job[Any, Any]] = {}
+    for one in _walk(source):
+        if found.setdefault(one.name, one) is not one:
+            raise InvalidOption("jobs", f"two jobs are named {one.name!r}")
+    return found
+
+
+def find_job(jobs: dict[str, Job[Any, Any]], wanted: Job[Any, Any] | str) -> Job[Any, Any]:
+    """A job by itself or by name; `UnknownJob` lists the names there are."""
+    name = wanted.name if isinstance(wanted, Job) else wanted
+    found = jobs.get(name) if isinstance(name, str) else None
+    if found is None or (isinstance(wanted, Job) and found is not wanted):
+        known = ", ".join(sorted(jobs)) or "none"
+        raise UnknownJob(f"job {name!r} isn't among the jobs given to Durable (known: {known})")
+    return found
+
+
+def manifest(jobs: dict[str, Job[Any, Any]]) -> str:
+    """What a worker publishes of its jobs, so that a page without Python can check a payload."""
+    return json.dumps(
+        {
+            name: {"version": one.version, "queue": one.queue, "payload": one.payload.json_schema()}
+            for name, one in sorted(jobs.items())
+        },
+        sort_keys=True,
+    )
+
+
+def _walk(source: Jobs) -> Iterable[Job[Any, Any]]:
+    if isinstance(source, Job):
+        yield source
+    elif isinstance(source, ModuleType):
+        # A job imported from another module under a second name is still one job.
+        yield from {id(value): value for value in vars(source).values() if isinstance(value, Job)}.values()
+    elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
+        for inner in source:
+            yield from _walk(inner)
+    else:
+        raise InvalidOption("jobs", f"expected modules or @job functions, got {source!r:.80}")
+
+
+def _name(value: Any, option: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > _NAME_LIMIT or not value.isprintable():
+        raise InvalidOption(option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}")
+    return value

@@ -1,0 +1,56 @@
+"""Finds what a run awaits besides context calls, to warn that a suspension cuts it off.
+
+Best effort: it walks from a task to what that task awaits. What it can't see is caught later, when
+such code calls the context of a suspended run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+__all__ = ["plain_awaits"]
+
+
+def plain_awaits(root: asyncio.Task[Any], ours: Collection[asyncio.Future[Any]]) -> list[str]:
+    """The places (`file:line in function`) where `root` awaits something that isn't one of `ours`."""
+    known = {id(future) for future in ours}
+    found: list[str] = []
+    seen: set[int] = set()
+    waiting: list[Any] = [root]
+    while waiting:
+        task = waiting.pop()
+        if id(task) in seen or not isinstance(task, asyncio.Task) or task.done():
+            continue
+        seen.add(id(task))
+        frame, group = _innermost(task)
+        if group is not None:
+            waiting.extend(group)
+            continue
+        future = getattr(task, "_fut_waiter", None)
+        if id(future) in known:
+            continue
+        if isinstance(future, asyncio.Task):
+            waiting.append(future)
+        elif children := getattr(future, "_children", None):  # what gather awaits
+            waiting.extend(child for child in children if id(child) not in known)
+        else:
+            found.append(frame)
+    return found
+
+
+def _innermost(task: asyncio.Task[Any]) -> tuple[str, Collection[asyncio.Task[Any]] | None]:
+    """Where a task stands, and the children of the `TaskGroup` whose end it awaits."""
+    coroutine: Any = task.get_coro()
+    where = "?"
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is None:
+            break
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, asyncio.TaskGroup):
+            return where, list(getattr(owner, "_tasks", ()))
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        coroutine = coroutine.cr_await
+    return where, None

@@ -1,0 +1,207 @@
+"""`Run`: the handle on one run, wherever it executes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from . import codec
+from .durations import count, seconds
+from .errors import InvalidPayload, RunFailed, RunNotFound
+from .events import Event
+from .records import Change, RunRow
+from .status import FINAL, Status
+from .step import Duration
+
+if TYPE_CHECKING:
+    from .durable import Durable
+
+__all__ = ["Run", "RunPage"]
+
+R = TypeVar("R")
+_BATCH = 500
+
+
+class Run(Generic[R]):
+    """A run as it was when last looked at (`refresh` looks again), and ways to wait for it."""
+
+    def __init__(self, app: Durable, row: RunRow, disposition: str | None = None) -> None:
+        self._app, self._row = app, row
+        self.disposition = disposition  # of a trigger: "created" or "idempotent"
+
+    @property
+    def id(self) -> str:
+        return self._row.id
+
+    @property
+    def job(self) -> str:
+        return self._row.job
+
+    @property
+    def version(self) -> str | None:
+        return self._row.version
+
+    @property
+    def status(self) -> Status:
+        return Status(self._row.status)
+
+    @property
+    def finished(self) -> bool:
+        return self._row.status in FINAL
+
+    @property
+    def attempt(self) -> int:
+        return self._row.attempt
+
+    @property
+    def generation(self) -> int:
+        return self._row.generation
+
+    @property
+    def priority(self) -> int:
+        return self._row.priority
+
+    @property
+    def created_at(self) -> float:
+        return self._row.created_at
+
+    @property
+    def started_at(self) -> float | None:
+        return self._row.started_at
+
+    @property
+    def finished_at(self) -> float | None:
+        return self._row.finished_at
+
+    @property
+    def ready_at(self) -> float | None:
+        """PENDING with a delay, or WAITING: when it goes on, seconds since the epoch."""
+        return self._row.ready_at
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(json.loads(self._row.tags))
+
+    @property
+    def payload(self) -> Any:
+        return codec.decode(self._row.payload)
+
+    @property
+    def output(self) -> Any:
+        """Of a completed run, as plain values; `result()` restores the job's own type."""
+        return None if self._row.output is None else codec.decode(self._row.output)
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        return None if self._row.error is None else json.loads(self._row.error)
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """{current, total, message} as stored last."""
+        return None if self._row.progress is None else json.loads(self._row.progress)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return dict(codec.decode(self._row.metadata))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.job} {self.status}>"
+
+    async def refresh(self) -> Run[R]:
+        """Look again; returns itself. `RunNotFound` when it was deleted."""
+        row = await self._app.store.get_run(self.id)
+        if row is None:
+            raise RunNotFound(self.id)
+        self._row = row
+        return self
+
+    async def result(self, timeout: Duration = None) -> R:
+        """The job's output, once it has ended; at once if it has.
+
+        Raises `TimeoutError` after `timeout` (the run goes on), `RunFailed` if it ended without a
+        result, `InvalidPayload` if its payload didn't fit, `RunNotFound` if it was deleted.
+        """
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        async with _Changes(self._app, self.id, limit) as changes:
+            while True:
+                await self.refresh()
+                if self.finished:
+                    break
+                if not await changes.next():
+                    raise TimeoutError(f"run {self.id} is {self.status} after {limit:g} s; it goes on")
+        if self.status is Status.COMPLETED:
+            job = self._app.jobs.get(self.job)
+            output: R = codec.decode(self._row.output or "null", None if job is None else job.output)
+            return output
+        error = self.error or {}
+        if self.status is Status.INVALID_PAYLOAD:
+            raise InvalidPayload(self.job, [("$", error.get("message", "doesn't fit"))])
+        raise RunFailed(self.id, self.status, error)
+
+    async def events(self, after: int = 0) -> AsyncIterator[Event]:
+        """The stored events with `seq` > `after`, and then those to come, until the run ends.
+
+        Gapless and in order: a reader that starts again after the last `seq` that it saw misses
+        nothing and sees nothing twice. A failed run that is resumed goes on: read on from there.
+        """
+        seen = count(after, "after", minimum=0)
+        async with _Changes(self._app, self.id, None) as changes:
+            while True:
+                await self.refresh()
+                while batch := await self._app.store.read_events(self.id, seen, _BATCH):
+                    for event in batch:
+                        seen = event.seq or seen
+                        yield event
+                if self.finished:
+                    return
+                await changes.next()
+
+
+class RunPage(NamedTuple):
+    """One page of a list of runs, newest first; `cursor` asks for the next, None: there is none."""
+
+    runs: list[Run[Any]]
+    cursor: str | None
+
+
+class _Changes:
+    """Wakes a reader when a run may have changed; at the latest after the poll interval."""
+
+    def __init__(self, app: Durable, run_id: str, limit: float | None) -> None:
+        self._app, self._run_id, self._limit = app, run_id, limit
+        self._event = asyncio.Event()
+        self._over = False
+
+    async def __aenter__(self) -> _Changes:
+        self._unlisten = self._app.store.listen(self._hear)
+        self._timer = None
+        if self._limit is not None:
+            self._timer = self._app.clock.call_later(self._limit, self._time_out)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._unlisten()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _hear(self, change: Change) -> None:
+        if change.run_id is None or change.run_id == self._run_id:
+            self._event.set()
+
+    def _time_out(self) -> None:
+        self._over = True
+        self._event.set()
+
+    async def next(self) -> bool:
+        """Wait for a change. False: the time is up."""
+        if not self._over:
+            poll = None
+            if not self._app.store.announces_all:
+                poll = self._app.clock.call_later(self._app.options.heartbeat_interval, self._event.set)
+            await self._event.wait()
+            if poll is not None:
+                poll.cancel()
+            self._event.clear()
+        return not self._over

@@ -1,0 +1,244 @@
+"""`sqlite:`: runs in one SQLite file, shared by any number of processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TypeVar
+
+from ..errors import InvalidOption, StoreError
+from ..events import Event, EventType, step_completed
+from ..ports import Store
+from ..records import (
+    Beat,
+    Change,
+    Checkpoint,
+    Claim,
+    Created,
+    Lease,
+    LogRow,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunFilter,
+    RunRow,
+    Settlement,
+    StepRow,
+)
+from . import sqlite_connect as connect
+from . import sqlite_statements as sql
+from . import sqlite_writes as writes
+from .sqlite_errors import explain, is_busy, locked_too_long
+from .sqlite_watch import Watch
+from .sqlite_workers import WorkerLocks
+from .sqlite_writer import Backoff, Work, Writer
+
+__all__ = ["SQLiteStore"]
+
+T = TypeVar("T")
+
+
+class SQLiteStore(Store):
+    """A SQLite file in WAL mode.
+
+    `durability`: "strict" (a write that returned survives a power loss) or "relaxed" (it survives a
+    killed process). `writer_thread`: whether writes go through a thread, where runs that are written
+    at the same time share a commit; by default under "strict" only, and never without threads.
+    `busy_limit`: seconds to wait while another process keeps the file locked.
+    """
+
+    announces_all = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str = "strict",
+        writer_thread: bool | None = None,
+        busy_limit: float = 30.0,
+    ) -> None:
+        super().__init__()
+        self.path = os.fspath(path)
+        if self.path in ("", ":memory:"):
+            raise InvalidOption("path", "SQLite's own in-memory databases can't be shared: use the store memory:")
+        if durability not in ("strict", "relaxed"):
+            raise InvalidOption("durability", f"{durability!r} is neither 'strict' nor 'relaxed'")
+        if writer_thread is None:
+            writer_thread = durability == "strict" and sys.platform != "emscripten"
+        self.url = f"sqlite:{self.path}"
+        self.durability, self.busy_limit = durability, busy_limit
+        self.connections: tuple[sqlite3.Connection, ...] = ()  # the writing one, the reading one
+        self._writer_thread = writer_thread
+        self._writer: Writer | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._locks = WorkerLocks(os.path.realpath(self.path) + "-workers")
+        self._watch: Watch | None = None
+
+    def listen(self, callback: Callable[[Change], None], *, claimable_only: bool = False) -> Callable[[], None]:
+        stop = super().listen(callback, claimable_only=claimable_only)
+        if self._watch is not None:
+            self._watch.start()
+        return stop
+
+    # Life
+
+    async def open(self) -> None:
+        if self.connections:
+            return
+        connect.check_path(self.path)
+        writing = await self._patiently(lambda: connect.connect(self.path, self.durability))
+        try:
+            await self._patiently(lambda: connect.prepare(writing, self.path))
+            reading = await self._patiently(lambda: connect.connect(self.path, self.durability))
+        except BaseException:
+            writing.close()
+            raise
+        self.connections = (writing, reading)
+        self._cursor = reading.cursor()
+        self._writer = Writer(
+            writing, self.path, self.announce, threaded=self._writer_thread, busy_limit=self.busy_limit
+        )
+        self._watch = Watch(reading, writing, self._writer, self.announce, lambda: bool(self._listeners))
+        self._watch.start()
+
+    async def close(self) -> None:
+        if self._writer is None or self._watch is None:
+            return
+        writer, connections = self._writer, self.connections
+        self._watch.stop()
+        await writer.close()
+        self._writer, self._cursor, self._watch, self.connections = None, None, None, ()
+        self._locks.close()
+        connect.disconnect(*connections)
+
+    # Runs
+
+    async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
+        created: list[Created] = await self._write(partial(writes.create_runs, runs=runs))
+        return created
+
+    async def get_run(self, run_id: str) -> RunRow | None:
+        return await self._read(lambda cursor: writes.find(cursor, run_id))
+
+    async def list_runs(self, filter: RunFilter) -> list[RunRow]:
+        if filter.statuses is not None and not filter.statuses:
+            return []
+        rows = await self._rows(*sql.list_runs(filter))
+        return [RunRow._make(row) for row in rows]
+
+    # A worker's claim on a run
+
+    async def register_worker(self, worker: str, info: str, now: float) -> str:
+        lock = self._locks.identity
+        locked = await self._write(
+            partial(
+                writes.register_worker, worker=worker, info=info, now=now, lock=lock,
+                take=partial(self._locks.take, worker), gone=partial(self._locks.is_gone, identity=lock),
+            )
+        )  # fmt: skip
+        return "lock" if locked else "lease"
+
+    async def unregister_worker(self, worker: str) -> None:
+        await self._execute(sql.FORGET_WORKER, worker)
+        self._locks.release(worker)
+
+    async def gone_workers(self, workers: Collection[str]) -> set[str]:
+        if not workers:
+            return set()
+        rows = await self._rows(sql.NAMED_WORKERS, [json.dumps(list(workers))])
+        return {worker for worker, slot, lock in rows if self._locks.is_gone(slot, lock)}
+
+    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+        if not await self._read(lambda cursor: _any_work(cursor, jobs, now)):
+            return []
+        claim = partial(writes.claim_runs, worker=worker, jobs=jobs, limit=limit, now=now, via=via)
+        claims: list[Claim] = await self._write(claim)
+        return claims
+
+    async def next_due(self) -> float | None:
+        rows = await self._rows(sql.NEXT_DUE)
+        return rows[0][0] if rows else None
+
+    async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
+        if not beats:
+            return {}
+        lost: dict[str, Refusal] = await self._write(partial(writes.beat, beats=beats, now=now), urgent=True)
+        return lost
+
+    async def leases(self) -> list[Lease]:
+        return [Lease._make(row) for row in await self._rows(sql.LEASES)]
+
+    async def mark_stale(self, leases: Sequence[Lease], reason: str, now: float) -> list[str]:
+        if not leases:
+            return []
+        done: list[str] = await self._write(partial(writes.mark_stale, leases=leases, reason=reason, now=now))
+        return done
+
+    async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
+        settle = partial(writes.settle, run_id=run_id, generation=generation, settlement=settlement)
+        refusal: Refusal | None = await self._write(settle)
+        return refusal
+
+    # Steps
+
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        save = partial(writes.save_step, run_id=run_id, generation=generation, step=step)
+        refusal: Refusal | None = await self._write(save, single=True)
+        return refusal
+
+    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+        save = partial(writes.save_failure, run_id=run_id, generation=generation, step=step, event=event)
+        refusal: Refusal | None = await self._write(save)
+        return refusal
+
+    async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
+        return [Checkpoint._make(row) for row in await self._rows(sql.CHECKPOINTS, [run_id])]
+
+    async def load_steps(self, run_id: str) -> list[StepRow]:
+        return [StepRow._make(row) for row in await self._rows(sql.STEPS, [run_id])]
+
+    # Steering from outside
+
+    async def cancel_run(self, run_id: str, now: float) -> RunRow:
+        row: RunRow = await self._write(partial(writes.cancel_run, run_id=run_id, now=now))
+        return row
+
+    async def resume_run(self, run_id: str, now: float) -> RunRow:
+        row: RunRow = await self._write(partial(writes.resume_run, run_id=run_id, now=now))
+        return row
+
+    async def delete_run(self, run_id: str) -> None:
+        await self._write(partial(writes.delete_run, run_id=run_id))
+
+    async def purge(self, before: float, limit: int) -> int:
+        if not await self._rows(sql.OLD_RUNS, [before, 1]):
+            return 0
+        count: int = await self._write(partial(writes.purge, before=before, limit=limit))
+        return count
+
+    # Reading what happened
+
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        return [_event(run_id, *row) for row in await self._rows(sql.EVENTS, [run_id, after, limit])]
+
+    async def read_logs(self, run_id: str) -> list[LogRow]:
+        return [LogRow._make(row) for row in await self._rows(sql.LOGS, [run_id])]
+
+    async def set_meta(self, key: str, value: str) -> None:
+        if key in connect.RESERVED:
+            raise StoreError(f"{self.path}: the fact {key!r} is the store's own")
+        await self._execute(sql.SET_META, key, value)
+
+    async def get_meta(self, key: str) -> str | None:
+        rows = await self._rows(sql.GET_META, [key])
+        return rows[0][0] if rows else None
+
+    # What the verbs share
+
+    async def _write(self, work: Work, *, single: bool = False, urgent: bool = False) -> object: ...

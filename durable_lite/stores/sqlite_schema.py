@@ -1,0 +1,218 @@
+"""The tables of a SQLite store: created and upgraded in one transaction, or refused as too new."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from ..errors import SchemaTooNew, StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+__all__ = ["SCHEMA", "is_current", "upgrade"]
+
+# What this code writes. Each migration raises it by one, and says in `meta.min_reader` from which
+# number on older code can still read and write what it leaves behind.
+SCHEMA = 1
+
+_TABLES = ("runs", "steps", "events", "logs", "leases", "workers", "tags", "meta")
+
+_FIRST = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY NOT NULL,
+    job TEXT NOT NULL,
+    version TEXT,
+    status TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    ready_at REAL,
+    claimable INTEGER NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    payload TEXT NOT NULL,
+    output TEXT,
+    error TEXT,
+    attempt INTEGER NOT NULL,
+    first_attempt INTEGER NOT NULL,
+    recoveries INTEGER NOT NULL,
+    recovery_seq INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    worker TEXT,
+    seq INTEGER NOT NULL,
+    executed REAL NOT NULL,
+    last_seen_at REAL,
+    stale_reason TEXT,
+    max_duration REAL,
+    deadline REAL,
+    "trigger" TEXT NOT NULL,
+    environment TEXT,
+    tags TEXT NOT NULL,
+    progress TEXT,
+    metadata TEXT NOT NULL,
+    idempotency_key TEXT,
+    idempotency_expires_at REAL,
+    key_live INTEGER NOT NULL
+) STRICT;
+CREATE INDEX runs_claimable ON runs (job, priority DESC, created_at, id) WHERE claimable = 1;
+CREATE INDEX runs_due ON runs (ready_at) WHERE claimable = 0 AND ready_at IS NOT NULL;
+CREATE INDEX runs_finished ON runs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX runs_created ON runs (created_at, id);
+CREATE INDEX runs_status ON runs (status, created_at, id);
+CREATE INDEX runs_job ON runs (job, status, created_at, id);
+CREATE UNIQUE INDEX runs_key ON runs (job, idempotency_key) WHERE key_live = 1;
+
+CREATE TABLE steps (
+    run_id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    seq INTEGER,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    name TEXT,
+    arguments TEXT,
+    output TEXT,
+    error TEXT,
+    failures INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    wake_at REAL,
+    title TEXT,
+    PRIMARY KEY (run_id, path)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX steps_seq ON steps (run_id, seq) WHERE seq IS NOT NULL;
+
+CREATE TABLE events (
+    run_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at REAL NOT NULL,
+    type TEXT NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE logs (
+    run_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    at REAL NOT NULL,
+    level TEXT NOT NULL,
+    message TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    PRIMARY KEY (run_id, attempt, path, ordinal)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE leases (
+    run_id TEXT PRIMARY KEY NOT NULL,
+    generation INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    heartbeat_at REAL NOT NULL,
+    via TEXT NOT NULL,
+    executed REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workers (
+    slot INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    info TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    lock TEXT
+) STRICT;
+
+CREATE TABLE tags (
+    tag TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    run_id TEXT NOT NULL,
+    PRIMARY KEY (tag, created_at, run_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE VIEW runs_readable AS SELECT
+    id, job, status, attempt, worker,
+    strftime('%Y-%m-%dT%H:%M:%fZ', created_at, 'unixepoch') AS created,
+    strftime('%Y-%m-%dT%H:%M:%fZ', ready_at, 'unixepoch') AS ready,
+    strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started,
+    strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished,
+    round(executed, 3) AS seconds, progress, tags, payload, output, error
+FROM runs;
+CREATE VIEW steps_readable AS SELECT
+    run_id, path, seq, kind, state, failures,
+    strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started,
+    strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished,
+    strftime('%Y-%m-%dT%H:%M:%fZ', wake_at, 'unixepoch') AS wakes,
+    round(finished_at - started_at, 3) AS seconds, output, error
+FROM steps;
+CREATE VIEW events_readable AS
+SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', at, 'unixepoch') AS at, type, data FROM events
+UNION ALL
+SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(finished_at, started_at), 'unixepoch'),
+    'step.completed', json_object('path', path, 'name', name) FROM steps WHERE seq IS NOT NULL;
+"""
+
+
+def _migrations() -> Migrations:
+    """The way from any older schema to `SCHEMA`; append, never edit."""
+    from sqlite_utils import Migrations
+
+    migrations = Migrations("durable_lite")
+
+    @migrations()
+    def first(db: Database) -> None:
+        db.executescript(_FIRST)
+        _note(db, schema=1, min_reader=1)
+
+    return migrations
+
+
+def _note(db: Database, *, schema: int, min_reader: int) -> None:
+    for key, value in (("schema", schema), ("min_reader", min_reader)):
+        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", [key, str(value)])
+
+
+def is_current(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether the tables can be used as they are. `SchemaTooNew` if this code must not touch them."""
+    marks = ", ".join("?" * len(_TABLES))
+    found = {
+        name
+        for (name,) in connection.execute(
+            f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({marks})", _TABLES
+        )
+    }
+    facts: dict[str, str] = {}
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('meta')")}
+    if columns.issuperset(("key", "value")):
+        rows = connection.execute("SELECT key, value FROM meta WHERE key IN ('schema', 'min_reader')")
+        facts = dict(rows.fetchall())
+    if "schema" not in facts:
+        if found:
+            names = ", ".join(sorted(found))
+            raise StoreError(f"{path} has tables that are not durable_lite's ({names}); use another file")
+        return False
+    if int(facts["min_reader"]) > SCHEMA:
+        raise SchemaTooNew(
+            f"{path} was written by a newer durable_lite (schema {facts['schema']}, to be read from "
+            f"{facts['min_reader']} on); this one knows schema {SCHEMA}: upgrade durable_lite"
+        )
+    return int(facts["schema"]) >= SCHEMA
+
+
+def upgrade(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the tables to `SCHEMA` in one immediate transaction, unless another process just did.
+
+    Raises SQLite's busy error if another process is writing: nothing was done.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not is_current(connection, path):
+            from sqlite_utils import Database
+
+            # Inside a transaction `apply` uses savepoints and leaves the commit to us.
+            _migrations().apply(Database(connection, recursive_triggers=False, execute_plugins=False))
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

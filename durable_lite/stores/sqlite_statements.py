@@ -1,0 +1,148 @@
+"""The SQL of the SQLite store, one name for each statement."""
+
+from __future__ import annotations
+
+from ..records import Checkpoint, Lease, LogRow, RunFilter, RunRow, StepRow
+from ..status import Status
+
+
+def _insert(table: str, fields: tuple[str, ...], verb: str = "INSERT") -> str:
+    return f"{verb} INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
+
+
+_RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
+_STEP = ", ".join(StepRow._fields)
+_REPLACED = ", ".join(f"{name} = excluded.{name}" for name in StepRow._fields[2:])
+_STEP_VALUES = ", ".join(f"?{number}" for number in range(1, len(StepRow._fields) + 1))
+
+# Runs
+
+GET_RUN = f"SELECT {_RUN} FROM runs WHERE id = ?"
+GUARD = "SELECT status, generation FROM runs WHERE id = ?"
+CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
+CREATE_TAG = "INSERT OR IGNORE INTO tags (tag, created_at, run_id) VALUES (?, ?, ?)"
+KEY_HOLDER = f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
+LAST_SEQ = """
+SELECT (SELECT seq FROM steps INDEXED BY steps_seq WHERE run_id = ?1 AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
+       (SELECT seq FROM events WHERE run_id = ?1 ORDER BY seq DESC LIMIT 1)
+"""
+COUNT_CHECKPOINTS = "SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_id = ? AND seq IS NOT NULL"
+
+# Claims
+
+ANY_DUE = "SELECT 1 FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? LIMIT 1"
+NEXT_DUE = "SELECT ready_at FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1"
+ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
+PROMOTE = "UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ?"
+BEST = """
+SELECT -priority, created_at, id FROM runs INDEXED BY runs_claimable
+WHERE claimable = 1 AND job = ? ORDER BY priority DESC, created_at, id LIMIT ?
+"""
+CREATE_LEASE = _insert("leases", Lease._fields)
+LEASES = f"SELECT {', '.join(Lease._fields)} FROM leases"
+BEAT = "UPDATE leases SET heartbeat_at = ?, executed = ? WHERE run_id = ? AND generation = ?"
+END_LEASE = "DELETE FROM leases WHERE run_id = ? RETURNING worker, heartbeat_at, executed"
+END_SEEN_LEASE = """
+DELETE FROM leases WHERE run_id = ? AND generation = ? AND heartbeat_at = ?
+RETURNING worker, heartbeat_at, executed
+"""
+DROP_LEASE = "DELETE FROM leases WHERE run_id = ?"
+FLUSH = "UPDATE runs SET progress = coalesce(?, progress), metadata = coalesce(?, metadata) WHERE id = ?"
+SETTLE = f"""
+UPDATE runs SET status = ?, generation = generation + ?, seq = ?, attempt = ?, executed = ?, ready_at = ?,
+    claimable = ?, last_seen_at = ?, output = ?, error = ?, finished_at = ?, key_live = key_live AND ?,
+    progress = coalesce(?, progress), metadata = coalesce(?, metadata)
+WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
+"""
+
+# Steps, events, logs
+
+SAVE_STEP = f"""
+INSERT INTO steps ({_STEP})
+SELECT {_STEP_VALUES} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
+ON CONFLICT (run_id, path) DO UPDATE SET {_REPLACED}
+"""
+CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_id = ?"
+STEPS = f"SELECT {_STEP} FROM steps WHERE run_id = ? ORDER BY seq IS NULL, seq, started_at, path"
+CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
+HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
+EVENTS = """
+SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_id = ?1 AND seq > ?2
+UNION ALL
+SELECT seq, coalesce(finished_at, started_at), NULL, NULL, path, name, started_at
+FROM steps INDEXED BY steps_seq WHERE run_id = ?1 AND seq IS NOT NULL AND seq > ?2
+ORDER BY 1 LIMIT ?3
+"""
+CREATE_LOG = _insert("logs", LogRow._fields, "INSERT OR IGNORE")
+LOGS = f"SELECT {', '.join(LogRow._fields)} FROM logs WHERE run_id = ? ORDER BY attempt, at, path, ordinal"
+
+# Removal
+
+OLD_RUNS = """
+SELECT id, created_at, tags FROM runs INDEXED BY runs_finished
+WHERE finished_at IS NOT NULL AND finished_at < ? ORDER BY finished_at LIMIT ?
+"""
+FORGET_TAGS = "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
+FORGET = tuple(
+    f"DELETE FROM {table} WHERE {column} = ?"
+    for table, column in (("steps", "run_id"), ("events", "run_id"), ("logs", "run_id"), ("runs", "id"))
+)
+
+# Workers and facts
+
+CREATE_WORKER = "INSERT INTO workers (id, info, started_at, lock) VALUES (?, ?, ?, ?)"
+FORGET_WORKER = "DELETE FROM workers WHERE id = ?"
+NAMED_WORKERS = "SELECT id, slot, lock FROM workers WHERE id IN (SELECT value FROM json_each(?))"
+IDLE_WORKERS = "SELECT id, slot FROM workers WHERE lock = ? AND id NOT IN (SELECT worker FROM leases)"
+SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+GET_META = "SELECT value FROM meta WHERE key = ?"
+DATA_VERSION = "PRAGMA data_version"
+
+
+def change_run(fields: tuple[str, ...]) -> str:
+    """Set these columns of one run."""
+    return f"UPDATE runs SET {', '.join(f'{name} = ?' for name in fields)} WHERE id = ?"
+
+
+def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
+    """The query of a list, newest first, from the index that has the order already.
+
+    With statuses (a job has all of them) it merges one ordered index range for each.
+    """
+    f = filter
+    table = "tags" if f.tag is not None else "runs"
+    key = f"{table}.created_at, {table}.{'run_id' if table == 'tags' else 'id'}"
+    terms: list[str] = []
+    values: list[object] = []
+    if f.created_after is not None:
+        terms.append(f"{table}.created_at > ?")
+        values.append(f.created_after)
+    if f.created_before is not None:
+        terms.append(f"{table}.created_at < ?")
+        values.append(f.created_before)
+    if f.cursor is not None:
+        terms.append(f"({key}) < (?, ?)")
+        values.extend(f.cursor)
+    if f.job is not None:
+        terms.append("runs.job = ?")
+        values.append(f.job)
+    statuses: tuple[str, ...] = () if f.statuses is None else tuple(dict.fromkeys(f.statuses))
+    if f.tag is not None:
+        terms.append("tags.tag = ?")
+        values.append(f.tag)
+        if f.statuses is not None:
+            terms.append(f"runs.status IN ({', '.join('?' * len(statuses))})")
+            values.extend(statuses)
+        source, statuses = "tags CROSS JOIN runs ON runs.id = tags.run_id", ()
+    else:
+        if f.job is not None and f.statuses is None:
+            statuses = tuple(Status)
+        by = ("runs_job" if f.job is not None else "runs_status") if statuses else "runs_created"
+        source = f"runs INDEXED BY {by}"
+    if statuses:
+        terms.append("runs.status = ?")
+    one = f"SELECT {_RUN} FROM {source}" + (f" WHERE {' AND '.join(terms)}" if terms else "")
+    parts = [(one, [*values, status]) for status in statuses] or [(one, values)]
+    order = ", ".join(f"{1 + RunRow._fields.index(name)} DESC" for name in ("created_at", "id"))
+    sql = " UNION ALL ".join(part for part, _ in parts) + f" ORDER BY {order} LIMIT ?"
+    return sql, [value for _, some in parts for value in some] + [f.limit]

@@ -1,0 +1,330 @@
+"""What each write verb does to a SQLite store inside its transaction.
+
+Every function takes a cursor first, and returns what the verb returns together with the changes to
+announce once it is committed. Nothing here begins or ends a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .. import events as ev
+from ..errors import Conflict, RunNotFound
+from ..events import EventType
+from ..records import (
+    Beat,
+    Change,
+    Claim,
+    Created,
+    Lease,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunRow,
+    Settlement,
+    StepRow,
+)
+from ..status import FINAL, KEEPS_KEY, RESUMABLE, Status, check
+from . import sqlite_statements as sql
+from .rows import first_row, recovered
+
+__all__ = [
+    "beat",
+    "cancel_run",
+    "claim_runs",
+    "create_runs",
+    "delete_run",
+    "execute",
+    "existing_run",
+    "find",
+    "mark_stale",
+    "purge",
+    "register_worker",
+    "resume_run",
+    "save_failure",
+    "save_step",
+    "settle",
+]
+
+Cursor = sqlite3.Cursor
+Changes = tuple[Change, ...]
+
+
+# Runs
+
+
+def create_runs(cursor: Cursor, runs: Sequence[NewRun]) -> tuple[list[Created], Changes]:
+    created = [_create(cursor, new) for new in runs]
+    return created, tuple(Change(outcome.run.id, claimable=True) for outcome in created)
+
+
+def _create(cursor: Cursor, new: NewRun) -> Created:
+    if new.idempotency_key is not None:
+        if existing := find(cursor, new.id):
+            return Created(existing, "created")
+        if existing := _holder_of_key(cursor, new.job, new.idempotency_key, new.created_at):
+            return Created(existing, "idempotent")
+    row = first_row(new)._replace(seq=1)
+    if cursor.execute(sql.CREATE_RUN, row).rowcount == 0:
+        return Created(existing_run(cursor, new.id), "created")  # an earlier try of this very call
+    cursor.execute(sql.CREATE_EVENT, (new.id, 1, new.created_at, EventType.TRIGGERED, "{}"))
+    if new.tags != "[]":
+        cursor.executemany(sql.CREATE_TAG, [(tag, new.created_at, new.id) for tag in json.loads(new.tags)])
+    return Created(row, "created")
+
+
+# A worker's claim on a run
+
+
+def claim_runs(
+    cursor: Cursor, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
+) -> tuple[list[Claim], Changes]:
+    cursor.execute(sql.PROMOTE, (now,))
+    best: list[tuple[int, float, str]] = []
+    for job in dict.fromkeys(jobs):
+        best += cursor.execute(sql.BEST, (job, limit)).fetchall()
+    best.sort()
+    claims = [_claim(cursor, run_id, worker, now, via) for _, _, run_id in best[:limit]]
+    return claims, tuple(Change(claim.run.id, claimable=False) for claim in claims)
+
+
+def _claim(cursor: Cursor, run_id: str, worker: str, now: float, via: str) -> Claim:
+    row = existing_run(cursor, run_id)
+    check(run_id, row.status, Status.EXECUTING)
+    generation = row.generation + 1
+    checkpoint, event = cursor.execute(sql.LAST_SEQ, (run_id,)).fetchone()
+    seq = max(row.seq, checkpoint or 0, event or 0) + 1
+    recoveries, recovery_seq = recovered(row, checkpoint or 0)
+    events = [(seq, EventType.CLAIMED, ev.claimed(worker, generation, row.attempt, row.status))]
+    if row.started_at is not None and row.status != Status.WAITING:  # it had been interrupted
+        (replayed,) = cursor.execute(sql.COUNT_CHECKPOINTS, (run_id,)).fetchone()
+        seq += 1
+        events.append((seq, EventType.RESUMED, ev.resumed(replayed, now, row.last_seen_at)))
+    claimed = _change(
+        cursor, row, status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
+        generation=generation, recoveries=recoveries, recovery_seq=recovery_seq, seq=seq,
+        started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
+    )  # fmt: skip
+    cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
+    for number, type, data in events:
+        cursor.execute(sql.CREATE_EVENT, (run_id, number, now, type, json.dumps(data)))
+    return Claim(claimed, row.status, fresh=row.started_at is None)
+
+
+def beat(cursor: Cursor, beats: Sequence[Beat], now: float) -> tuple[dict[str, Refusal], Changes]:
+    lost: dict[str, Refusal] = {}
+    for one in beats:
+        values = (now, one.executed, one.run_id, one.generation)
+        if cursor.execute(sql.BEAT, values).rowcount == 0:
+            lost[one.run_id] = _refusal(cursor, one.run_id)
+            continue
+        if one.progress is not None or one.metadata is not None:
+            cursor.execute(sql.FLUSH, (one.progress, one.metadata, one.run_id))
+        if one.logs:
+            cursor.executemany(sql.CREATE_LOG, one.logs)
+    return lost, ()
+
+
+def mark_stale(cursor: Cursor, leases: Sequence[Lease], reason: str, now: float) -> tuple[list[str], Changes]:
+    done = []
+    for seen in leases:
+        values = (seen.run_id, seen.generation, seen.heartbeat_at)
+        lease = cursor.execute(sql.END_SEEN_LEASE, values).fetchall()
+        if not lease:
+            continue
+        worker, heartbeat_at, executed = lease[0]
+        row = existing_run(cursor, seen.run_id)
+        check(row.id, row.status, Status.STALE)
+        row = _change(
+            cursor, row, status=Status.STALE, claimable=1, ready_at=None, generation=row.generation + 1,
+            stale_reason=reason, last_seen_at=heartbeat_at, executed=executed,
+        )  # fmt: skip
+        _record(cursor, row, now, EventType.STALE, ev.stale(reason, worker, heartbeat_at))
+        done.append(row.id)
+    return done, tuple(Change(run_id, claimable=True) for run_id in done)
+
+
+def settle(
+    cursor: Cursor, run_id: str, generation: int, settlement: Settlement
+) -> tuple[Refusal | None, Changes]:
+    s = settlement
+    released, final = s.status == Status.PENDING, s.status in FINAL
+    values = (
+        s.status, int(released), s.seq, s.attempt, s.executed, s.ready_at, int(released), s.at, s.output,
+        s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), s.progress, s.metadata,
+        run_id, generation,
+    )  # fmt: skip
+    if cursor.execute(sql.SETTLE, values).rowcount == 0:
+        row = find(cursor, run_id)
+        if row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq):
+            return None, ()  # an earlier try of this very call
+        return Refusal(row.status, row.generation) if row else Refusal(None, 0), ()
+    check(run_id, Status.EXECUTING, s.status)
+    cursor.execute(sql.DROP_LEASE, (run_id,))
+    for event in s.events:
+        cursor.execute(sql.CREATE_EVENT, (run_id, *event))
+    if s.logs:
+        cursor.executemany(sql.CREATE_LOG, s.logs)
+    return None, (Change(run_id, claimable=not final),)
+
+
+# Steps
+
+
+def save_step(
+    cursor: Cursor, run_id: str, generation: int, step: StepRow
+) -> tuple[Refusal | None, Changes]:
+    if cursor.execute(sql.SAVE_STEP, (*step, generation)).rowcount:
+        return None, (Change(run_id, claimable=False),)
+    return _refusal(cursor, run_id), ()
+
+
+def save_failure(
+    cursor: Cursor, run_id: str, generation: int, step: StepRow, event: NewEvent
+) -> tuple[Refusal | None, Changes]:
+    now = _refusal(cursor, run_id)
+    if now != (Status.EXECUTING, generation):
+        return now, ()
+    if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
+        cursor.execute(sql.SAVE_STEP, (*step, generation))
+        cursor.execute(sql.CREATE_EVENT, (run_id, *event))
+    return None, (Change(run_id, claimable=False),)
+
+
+# Steering from outside
+
+
+def cancel_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
+    row = existing_run(cursor, run_id)
+    check(run_id, row.status, Status.CANCELLED)
+    executed, last_seen_at = row.executed, row.last_seen_at
+    for _, heartbeat_at, held in cursor.execute(sql.END_LEASE, (run_id,)).fetchall():
+        executed, last_seen_at = held, heartbeat_at
+    row = _change(
+        cursor, row, status=Status.CANCELLED, generation=row.generation + 1, claimable=0, ready_at=None,
+        finished_at=now, key_live=0, executed=executed, last_seen_at=last_seen_at,
+    )  # fmt: skip
+    return _record(cursor, row, now, EventType.CANCELLED, {}), (Change(run_id, claimable=False),)
+
+
+def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
+    row = existing_run(cursor, run_id)
+    if row.status not in RESUMABLE:
+        raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
+    if other := _holder_of_key(cursor, row.job, row.idempotency_key, now):
+        raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
+    passed, attempt = row.deadline is not None and row.deadline <= now, row.attempt + 1
+    row = _change(
+        cursor, row, status=Status.PENDING, generation=row.generation + 1, attempt=attempt,
+        first_attempt=attempt, recoveries=0, executed=0.0, output=None, error=None, finished_at=None,
+        ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
+        deadline=None if passed else row.deadline,
+    )  # fmt: skip
+    row = _record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
+    return row, (Change(run_id, claimable=True),)
+
+
+def delete_run(cursor: Cursor, run_id: str) -> tuple[None, Changes]:
+    row = existing_run(cursor, run_id)
+    if row.status not in FINAL:
+        raise Conflict(f"run {run_id} is {row.status}: cancel it before it is deleted")
+    _forget(cursor, [(run_id, row.created_at, row.tags)])
+    return None, (Change(run_id, claimable=False),)
+
+
+def purge(cursor: Cursor, before: float, limit: int) -> tuple[int, Changes]:
+    old = cursor.execute(sql.OLD_RUNS, (before, limit)).fetchall()
+    _forget(cursor, old)
+    return len(old), ()
+
+
+# Workers and facts
+
+
+def register_worker(
+    cursor: Cursor,
+    worker: str,
+    info: str,
+    now: float,
+    lock: str | None,
+    take: Callable[[int], bool],
+    gone: Callable[[int], bool],
+) -> tuple[bool, Changes]:
+    """Whether the worker's lock is held. `lock` names the lock file; None: there is none.
+
+    The lock is taken before the row can be seen, so that nobody finds a live worker's lock free.
+    """
+    if lock is not None:
+        for name, slot in cursor.execute(sql.IDLE_WORKERS, (lock,)).fetchall():
+            if gone(slot):
+                cursor.execute(sql.FORGET_WORKER, (name,))
+    for _ in range(100 if lock is not None else 0):
+        cursor.execute(sql.FORGET_WORKER, (worker,))
+        cursor.execute(sql.CREATE_WORKER, (worker, info, now, lock))
+        if take(cursor.lastrowid or 0):
+            return True, ()
+        # Held by a worker of a file that was here before this one: slots only go up, so go on.
+    cursor.execute(sql.FORGET_WORKER, (worker,))
+    cursor.execute(sql.CREATE_WORKER, (worker, info, now, None))
+    return False, ()
+
+
+def execute(cursor: Cursor, statement: str, values: Iterable[object]) -> tuple[None, Changes]:
+    """A write that is one plain statement."""
+    cursor.execute(statement, tuple(values))
+    return None, ()
+
+
+# What the verbs share
+
+
+def find(cursor: Cursor, run_id: str) -> RunRow | None:
+    row = cursor.execute(sql.GET_RUN, (run_id,)).fetchone()
+    return None if row is None else RunRow._make(row)
+
+
+def existing_run(cursor: Cursor, run_id: str) -> RunRow:
+    row = find(cursor, run_id)
+    if row is None:
+        raise RunNotFound(run_id)
+    return row
+
+
+def _refusal(cursor: Cursor, run_id: str) -> Refusal:
+    """What the run is now, for a caller whose guard failed."""
+    row = cursor.execute(sql.GUARD, (run_id,)).fetchone()
+    return Refusal(None, 0) if row is None else Refusal(*row)
+
+
+def _change(cursor: Cursor, row: RunRow, **fields: Any) -> RunRow:
+    cursor.execute(sql.change_run(tuple(fields)), (*fields.values(), row.id))
+    return row._replace(**fields)
+
+
+def _record(cursor: Cursor, row: RunRow, at: float, type: EventType, data: dict[str, Any]) -> RunRow:
+    """Write a transition's event after everything that the run has so far."""
+    checkpoint, event = cursor.execute(sql.LAST_SEQ, (row.id,)).fetchone()
+    seq = max(row.seq, checkpoint or 0, event or 0) + 1
+    cursor.execute(sql.CREATE_EVENT, (row.id, seq, at, type, json.dumps(data)))
+    return _change(cursor, row, seq=seq)
+
+
+def _holder_of_key(cursor: Cursor, job: str, key: str | None, now: float) -> RunRow | None:
+    """The run that answers for this key; one whose time is up lets go of it here."""
+    found = None if key is None else cursor.execute(sql.KEY_HOLDER, (job, key)).fetchone()
+    if found is None:
+        return None
+    row = RunRow._make(found)
+    if row.idempotency_expires_at is None or row.idempotency_expires_at > now:
+        return row
+    _change(cursor, row, key_live=0)
+    return None
+
+
+def _forget(cursor: Cursor, runs: Sequence[tuple[str, float, str]]) -> None:
+    cursor.executemany(sql.FORGET_TAGS, runs)
+    for statement in sql.FORGET:
+        cursor.executemany(statement, [(run_id,) for run_id, _, _ in runs])

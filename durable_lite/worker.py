@@ -1,0 +1,342 @@
+"""The worker: claims runs, beats for those it holds, sweeps for those that others lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from .engine import Engine, Options, logger
+from .errors import StoreError
+from .events import Event
+from .execution import Execution, Stop
+from .job import Job, manifest
+from .ports import Clock, Entropy, Offload, Store
+from .records import Beat, Change, Claim, Lease
+from .staleness import LeaseWatch
+
+__all__ = ["Worker"]
+
+# How often to look without being told, where the store tells; and while others hold leases.
+_FALLBACK = 600.0
+_LOOK = 1.0
+
+
+class Worker:
+    """Executes runs of the jobs that it knows, at most `concurrency` at a time."""
+
+    def __init__(
+        self,
+        id: str,
+        store: Store,
+        jobs: Mapping[str, Job[Any, Any]],
+        concurrency: int,
+        options: Options,
+        clock: Clock,
+        entropy: Entropy,
+        offload: Offload,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
+        self.options, self.clock = options, clock
+        self.engine = Engine(store, clock, entropy, offload, options, publish, self.wake_sweep)
+        self.executing: dict[str, Execution] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
+        self._warm: OrderedDict[str, Execution] = OrderedDict()
+        self._watch = LeaseWatch(options.stale_after)
+        self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._sweeping: asyncio.Task[None] | None = None
+        self._claiming = False
+        self._via = "lease"
+        self._foreign = False  # others hold leases, as far as we know
+        self._look = False  # somebody did something: see who holds leases
+        self._stopping = False
+        self._unlisten: Callable[[], None] = lambda: None
+        self.engine.slot_freed = self._claim_now.set
+
+    # Life
+
+    @property
+    def started(self) -> bool:
+        return bool(self._loops)
+
+    async def start(self) -> None:
+        """Register, sweep once, and take up work. Raises what the store raises."""
+        if self.started:
+            return
+        self.engine.abandoned = self._stopping = False
+        self._idle.clear()
+        info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
+        self._via = await self.store.register_worker(self.id, info, self.clock.now())
+        await self.store.set_meta("manifest", manifest(self.jobs))
+        self._unlisten = self.store.listen(self._hear)
+        await self._sweep_others()
+        self._loops = [self._spawn(self._claim_loop()), self._spawn(self._beat_loop())]
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Claim no more; let what executes finish for so long (default `stop_timeout`); release the rest."""
+        if not self.started:
+            return
+        self._stopping = True
+        self._unlisten()
+        self._claim_now.set()  # a claim on its way is waited for, or its run would be nobody's
+        if not await self.engine.settled(self._loops[:1], self.options.stop_timeout):
+            self._loops[0].cancel()
+        timeout = self.options.stop_timeout if timeout is None else timeout
+        if timeout > 0:
+            await self.engine.settled(self._tasks.values(), timeout)
+        for execution in list(self.executing.values()):
+            execution.stop(Stop.RELEASED)
+        if not await self.engine.settled(self._tasks.values(), self.options.stop_timeout):
+            self._abandon()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        while self._warm:
+            await self._warm.popitem()[1].discard()
+        loops, self._loops = self._loops, []
+        loops[1].cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        if self._sweeping is not None:
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        try:
+            await self.store.unregister_worker(self.id)
+        except StoreError:
+            logger.warning("worker %s couldn't sign off", self.id)
+
+    def _abandon(self) -> None:
+        """The store is down and time is up: leave the leases to expire."""
+        self.engine.abandoned = True
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _spawn(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(main)
+        task.add_done_callback(_report)
+        return task
+
+    def _hear(self, change: Change) -> None:
+        if change.claimable or change.run_id is None:
+            self._claim_now.set()
+        if not self._foreign and change.run_id not in self._tasks:
+            self._look = True  # somebody may have claimed something: keep an eye on it
+            self._beat_now.set()
+
+    def cancelled(self, run_id: str) -> None:
+        """A run was cancelled in this process: don't wait for the next beat to see it."""
+        if execution := self.executing.get(run_id):
+            execution.stop(Stop.CANCELLED)
+        elif warm := self._warm.pop(run_id, None):
+            self._spawn(warm.discard())
+
+    async def idle(self) -> None:
+        """Return once nothing executes and nothing is claimable."""
+        await self._idle.wait()
+
+    async def idle_within(self, seconds: float) -> None:
+        """The same, or after `seconds`."""
+        await self._wait(self._idle, seconds)
+
+    # Claims
+
+    @property
+    def _free(self) -> int:
+        return self.concurrency - len(self._tasks) - self.engine.orphans
+
+    async def _claim_loop(self) -> None:
+        while not self._stopping:
+            self._claim_now.clear()
+            while self._free > 0 and not self._stopping and await self._claim_some():
+                pass
+            due = await self.engine.persist(self.store.next_due, lambda: not self._stopping)
+            if not self._tasks and not self._claim_now.is_set():
+                self._idle.set()
+            wait = _FALLBACK if self.store.announces_all else self.options.heartbeat_interval
+            if due is not None:
+                wait = min(wait, max(0.0, due - self.clock.now()))
+            if self._free > 0:
+                await self._wait(self._claim_now, wait)
+            else:
+                await self._claim_now.wait()
+
+    async def _claim_some(self) -> bool:
+        """Claim what there is room for; whether there may be more."""
+        room, names = self._free, list(self.jobs)
+        if not names:
+            return False
+        self._claiming = True
+        try:
+            claims = await self.engine.persist(
+                lambda: self.store.claim_runs(self.id, names, room, self.clock.now(), self._via),
+                lambda: not self._stopping,
+            )
+            if claims and not self._tasks:
+                self._beat_now.set()
+            for claim in claims or ():
+                self._idle.clear()
+                self._tasks[claim.run.id] = self._spawn(self._execute(claim))
+        finally:
+            self._claiming = False
+        return claims is not None and len(claims) == room
+
+    async def _execute(self, claim: Claim) -> None:
+        """One claimed run. Whatever happens to it is its own affair."""
+        run_id = claim.run.id
+        try:
+            warm = self._warm.pop(run_id, None)
+            if warm is not None and warm.warm and warm.generation + 1 == claim.run.generation:
+                execution = self.executing[run_id] = warm
+                stop = await warm.go_on(claim.run)
+            else:
+                if warm is not None:
+                    await warm.discard()
+                execution = await self._prepare(claim)
+                stop = await execution.execute()
+            if stop is Stop.SUSPENDED and execution.warm:
+                self._keep_warm(execution)
+        except asyncio.CancelledError:
+            pass  # abandoned
+        except Exception:
+            logger.exception("run %s: the worker failed", run_id)
+        finally:
+            self.executing.pop(run_id, None)
+            self._tasks.pop(run_id, None)
+            self._claim_now.set()
+
+    async def _prepare(self, claim: Claim) -> Execution:
+        run_id, job = claim.run.id, self.jobs[claim.run.job]
+        checkpoints, logs = None, None
+        if not claim.fresh:
+            checkpoints = await self.engine.persist(lambda: self.store.load_checkpoints(run_id))
+            logs = await self.engine.persist(lambda: self.store.read_logs(run_id))
+        execution = Execution(self.engine, job, claim, checkpoints or [], logs or [])
+        self.executing[run_id] = execution
+        return execution
+
+    def _keep_warm(self, execution: Execution) -> None:
+        self._warm[execution.run_id] = execution
+        while len(self._warm) > self.options.warm_runs:
+            _, oldest = self._warm.popitem(last=False)
+            self._spawn(oldest.discard())
+
+    # Beats and sweeps
+
+    async def _beat_loop(self) -> None:
+        beaten = swept = self.clock.monotonic()
+        interval = self.options.heartbeat_interval
+        while True:
+            now = self.clock.monotonic()
+            late = now - self.engine.ticked_at - interval
+            if late > interval and self.executing:
+                self._report_block(late)
+            self.engine.ticked_at = now
+            self.engine.awake.read()
+            if any(execution.must_sweep() for execution in self.executing.values()):
+                await self.wake_sweep()
+            elif self.executing and now - beaten >= interval:
+                beaten = now
+                await self.beat()
+            if not self.executing:
+                beaten = now
+            if self._look or (self._foreign and now - swept >= min(interval, _LOOK)) or now - swept >= _FALLBACK:
+                self._look, swept = False, now
+                try:
+                    await self._sweep_others()
+                except StoreError as error:
+                    self.engine.store_down(error)
+                    self._foreign = True  # look again soon
+            await self._wait(self._beat_now, self._next_look(beaten))
+            self._beat_now.clear()
+
+    def _next_look(self, beaten: float) -> float:
+        interval, now = self.options.heartbeat_interval, self.clock.monotonic()
+        wait = _FALLBACK if self.store.announces_all else interval
+        if self.executing or self._tasks:
+            wait = min(wait, max(0.0, beaten + interval - now))
+        if self._foreign:
+            stale_in = self._watch.next_stale(self.clock.now(), now)
+            wait = min(wait, interval, _LOOK, wait if stale_in is None else max(0.001, stale_in))
+        return wait
+
+    async def beat(self) -> None:
+        """One write for all runs that are held, with what they had to tell."""
+        held = [e for e in self.executing.values() if e.stop_reason is None and not e.warm]
+        if not held:
+            return
+        beats = [e.log.beat(e.run_id, e.generation, e.executed()) for e in held]
+        now = self.clock.now()
+        try:
+            lost = await self.store.beat(self.id, beats, now)
+        except StoreError as error:
+            for execution, beat in zip(held, beats, strict=True):
+                execution.log.put_back(beat)
+            self.engine.store_down(error)
+            return
+        if self.engine.store_error is not None:
+            self.engine.store_up()
+        for execution, beat in zip(held, beats, strict=True):
+            refusal = lost.get(execution.run_id)
+            if execution.generation != beat.generation or execution.warm:
+                continue  # it was let go meanwhile
+            if refusal is None:
+                execution.beat_at = now
+            else:
+                execution.refused(refusal)
+
+    async def wake_sweep(self) -> None:
+        """After a gap longer than `stale_after`: what we hold is stale until the store says otherwise."""
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = self._spawn(self._sweep_own())
+        await asyncio.shield(self._sweeping)
+
+    async def _sweep_own(self) -> None:
+        # What had finished before the gap is offered first, under the guard.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        held = [execution for execution in self.executing.values() if execution.must_sweep()]
+        saving = [call.task for e in held for call in e.calls.active.values() if call.saving]
+        await self.engine.settled(saving, self.options.heartbeat_interval)
+        leases = [Lease(e.run_id, e.generation, self.id, e.beat_at, self._via, e.executed()) for e in held]
+        now = self.clock.now()
+        done = await self.engine.persist(lambda: self.store.mark_stale(leases, "suspended", now))
+        for execution in held:
+            execution.stop(Stop.STALE if done and execution.run_id in done else Stop.LOST)
+
+    async def _sweep_others(self) -> None:
+        """Mark what others lost: heartbeats too old, workers proven gone, claims whose answer was lost."""
+        leases = await self.store.leases()
+        foreign = [lease for lease in leases if lease.worker != self.id]
+        self._foreign = bool(foreign)
+        now = self.clock.now()
+        stale = self._watch.stale(foreign, now, self.clock.monotonic())
+        if stale:
+            await self.store.mark_stale(stale, "heartbeat", now)
+        fresh = [lease for lease in foreign if lease not in stale]
+        gone = await self.store.gone_workers({lease.worker for lease in fresh}) if fresh else set()
+        if dead := [lease for lease in fresh if lease.worker in gone]:
+            await self.store.mark_stale(dead, "worker gone", now)
+        if not self._claiming:
+            ours = [lease for lease in leases if lease.worker == self.id and lease.run_id not in self._tasks]
+            if ours:
+                await self.store.mark_stale(ours, "claim lost", now)
+
+    def _report_block(self, late: float) -> None:
+        for execution in self.executing.values():
+            if paths := list(execution.calls.active):
+                self.engine.report_block(execution, paths, late)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event is set, at most so long."""
+        if event.is_set():
+            return
+        timer = self.clock.call_later(seconds, event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a task of the worker failed", exc_info=error)

@@ -1,0 +1,145 @@
+"""Rows, short to write, and the ways to get a run where a test wants it.
+
+The moment is 1000.0 unless a test says another one; the run is "r" and its job "job".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from durable_lite.events import EventType
+from durable_lite.ports import Store
+from durable_lite.records import Beat, Claim, LogRow, NewEvent, NewRun, RunRow, Settlement, StepRow
+from durable_lite.status import FINAL, Status
+
+NOW = 1000.0
+
+# In this order `bring` can bring a run to each status: a claim takes whatever is claimable.
+CLAIMABLE_LAST = sorted(Status, key=lambda status: (status == Status.PENDING, status == Status.STALE))
+
+EVENT_OF = {
+    Status.COMPLETED: EventType.COMPLETED,
+    Status.FAILED: EventType.FAILED,
+    Status.CANCELLED: EventType.CANCELLED,
+    Status.TIMED_OUT: EventType.TIMED_OUT,
+    Status.INVALID_PAYLOAD: EventType.FAILED,
+    Status.WAITING: EventType.WAITING,
+    Status.PENDING: EventType.RELEASED,
+}
+
+
+def new_run(id: str = "r", **fields: Any) -> NewRun:
+    at = fields.get("created_at", NOW)
+    given = {
+        "job": "job", "version": None, "queue": "default", "priority": 0, "created_at": at, "ready_at": at,
+        "payload": "{}",
+    }  # fmt: skip
+    return NewRun(id=id, **(given | fields))
+
+
+def step(path: str = "a", seq: int | None = None, run_id: str = "r", **fields: Any) -> StepRow:
+    """A completed step if it has a `seq`, else one that waits for its next try."""
+    done = seq is not None
+    given = {
+        "kind": "step", "state": "completed" if done else "retrying", "name": "work", "arguments": None,
+        "output": '"done"' if done else None, "error": None if done else '{"type": "ValueError"}',
+        "failures": 0 if done else 1, "attempt": 1, "generation": 1, "started_at": NOW,
+        "finished_at": NOW + 0.5 if done else None, "wake_at": None if done else NOW + 60,
+    }  # fmt: skip
+    return StepRow(run_id=run_id, path=path, seq=seq, **(given | fields))
+
+
+def event(seq: int, type: str = EventType.STEP_FAILED, data: str = '{"n": 1}', at: float = NOW) -> NewEvent:
+    return NewEvent(seq, at, type, data)
+
+
+def log(ordinal: int = 0, run_id: str = "r", **fields: Any) -> LogRow:
+    given = {
+        "attempt": 1,
+        "path": "",
+        "at": NOW,
+        "level": "info",
+        "message": f"line {ordinal}",
+        "fields": "{}",
+    }
+    return LogRow(run_id=run_id, ordinal=ordinal, **(given | fields))
+
+
+def settlement(status: Status, seq: int, **fields: Any) -> Settlement:
+    """Let go of a run, with one event at `seq`."""
+    at = fields.get("at", NOW)
+    given = {
+        "at": at, "events": (event(seq, EVENT_OF.get(status, EventType.WAITING), at=at),), "attempt": 1,
+        "executed": 0.0, "ready_at": at + 60 if status == Status.WAITING else None,
+        "output": '"out"' if status == Status.COMPLETED else None,
+        "error": '{"type": "E"}' if status in FINAL - {Status.COMPLETED, Status.CANCELLED} else None,
+    }  # fmt: skip
+    return Settlement(status=status, seq=seq, **(given | fields))
+
+
+async def create(store: Store, id: str = "r", **fields: Any) -> RunRow:
+    [created] = await store.create_runs([new_run(id, **fields)])
+    return created.run
+
+
+async def claim(
+    store: Store, worker: str = "w", *, limit: int = 100, now: float = NOW, jobs: tuple[str, ...] = ("job",)
+) -> list[Claim]:
+    return await store.claim_runs(worker, jobs, limit, now, "lease")
+
+
+async def executing(
+    store: Store, id: str = "r", *, worker: str = "w", now: float = NOW, **fields: Any
+) -> RunRow:
+    """Create a run and claim it; there must be nothing else to claim."""
+    await create(store, id, **({"created_at": now} | fields))
+    [claimed] = await claim(store, worker, now=now)
+    assert claimed.run.id == id
+    return claimed.run
+
+
+async def get(store: Store, id: str = "r") -> RunRow:
+    row = await store.get_run(id)
+    assert row is not None
+    return row
+
+
+async def settle(store: Store, id: str, status: Status, **fields: Any) -> RunRow:
+    """Let go of an executing run, at the next seq."""
+    row = await get(store, id)
+    done = settlement(status, await last_seq(store, id) + 1, **({"attempt": row.attempt} | fields))
+    assert await store.settle(id, row.generation, done) is None
+    return await get(store, id)
+
+
+async def mark_stale(store: Store, id: str = "r", reason: str = "heartbeat", now: float = NOW) -> RunRow:
+    found = [lease for lease in await store.leases() if lease.run_id == id]
+    assert await store.mark_stale(found, reason, now) == [id]
+    return await get(store, id)
+
+
+async def beat(store: Store, row: RunRow, now: float, **fields: Any) -> None:
+    """A heartbeat that must be accepted."""
+    assert await store.beat("w", [Beat(row.id, row.generation, **({"executed": 0.0} | fields))], now) == {}
+
+
+async def last_seq(store: Store, id: str) -> int:
+    return (await store.read_events(id, 0, 10_000))[-1].seq or 0
+
+
+async def types(store: Store, id: str = "r") -> list[str]:
+    return [str(event.type) for event in await store.read_events(id, 0, 10_000)]
+
+
+async def bring(store: Store, status: Status, id: str = "r", **fields: Any) -> RunRow:
+    """Create a run and bring it to `status`; there must be nothing else to claim."""
+    if status == Status.PENDING:
+        return await create(store, id, **fields)
+    row = await executing(store, id, **fields)
+    if status == Status.EXECUTING:
+        return row
+    if status == Status.STALE:
+        return await mark_stale(store, id)
+    if status == Status.CANCELLED:
+        return await store.cancel_run(id, NOW)
+    return await settle(store, id, status)

@@ -1,0 +1,262 @@
+"""`open`, `close`, workers, meta, and `listen`."""
+
+import asyncio
+
+import pytest
+
+from durable_lite.ports import VERBS, Store
+from durable_lite.records import Change
+from durable_lite.status import FINAL, Status
+from tests.conformance.build import (
+    NOW,
+    beat,
+    bring,
+    claim,
+    create,
+    executing,
+    get,
+    mark_stale,
+    new_run,
+    settle,
+    step,
+)
+from tests.conformance.state import everything
+
+# Life
+
+
+async def test_a_new_store_is_empty(store):
+    assert await everything(store) == {"runs": [], "next_due": None, "leases": []}
+    assert await claim(store) == []
+    assert await store.purge(NOW, 10) == 0
+
+
+async def test_the_store_is_one(store):
+    assert isinstance(store, Store)
+    assert store.url.partition(":")[1] == ":"
+    assert isinstance(store.announces_all, bool)
+    for verb in VERBS:
+        assert asyncio.iscoroutinefunction(getattr(store, verb)), verb
+
+
+async def test_closing_twice_is_closing_once(store):
+    await bring(store, Status.COMPLETED)
+    await store.close()
+    await store.close()
+
+
+async def test_closing_one_handle_leaves_the_other_open(store, other):
+    await executing(store)
+    if other is store:
+        return
+    await store.close()
+    assert await other.save_step("r", 1, step("a", 3)) is None
+    assert (await settle(other, "r", Status.COMPLETED)).status == "COMPLETED"
+
+
+async def test_what_was_stored_is_there_after_closing(store, other):
+    await bring(store, Status.STALE)
+    await store.set_meta("fact", "1")
+    before = await everything(store)
+    await store.close()
+    assert await everything(other) == before
+    assert await other.get_meta("fact") == "1"
+
+
+async def test_closing_finishes_what_was_accepted(store, other):
+    await executing(store)
+    writes = [asyncio.ensure_future(store.save_step("r", 1, step(f"{seq}", seq))) for seq in range(3, 23)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asyncio.gather(*writes) == [None] * 20
+    assert len(await other.load_steps("r")) == 20
+
+
+async def test_a_write_whose_caller_was_cancelled_is_whole_or_not_there(store):
+    await executing(store)
+    for seq in range(3, 13):
+        write = asyncio.ensure_future(store.save_step("r", 1, step("a", 3)))
+        for _ in range(seq - 3):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+    assert await store.save_step("r", 1, step("b", 4)) is None  # behind whatever was under way
+    await store.save_step("r", 1, step("a", 3))
+    assert await store.load_steps("r") == [step("a", 3), step("b", 4)]
+    await everything(store)
+
+
+# Workers
+
+
+async def test_a_registered_worker_is_not_gone(store, other):
+    held = await store.register_worker("v", '{"pid": 1}', NOW)
+    assert held in ("lease", "lock")
+    assert await other.register_worker("w", '{"pid": 1}', NOW) == held
+    for handle in (store, other):
+        assert await handle.gone_workers(["v", "w"]) == set()
+        assert await handle.gone_workers([]) == set()
+
+
+async def test_gone_workers_are_among_those_asked_for(store):
+    await store.register_worker("v", "{}", NOW)
+    assert await store.gone_workers(["v", "stranger"]) <= {"stranger"}
+
+
+async def test_a_worker_comes_and_goes_and_comes_again(store):
+    for _ in range(3):
+        await store.register_worker("v", "{}", NOW)
+        assert await store.gone_workers(["v"]) == set()
+        await store.unregister_worker("v")
+    await store.unregister_worker("never there")
+
+
+async def test_workers_need_not_be_registered_to_claim(store):
+    await executing(store, worker="stranger")
+    await beat(store, await get(store), NOW + 5)
+
+
+async def test_forgetting_a_worker_leaves_the_runs_alone(store):
+    await store.register_worker("w", "{}", NOW)
+    await executing(store)
+    before = await everything(store)
+    await store.unregister_worker("w")
+    assert await everything(store) == before
+
+
+# Meta
+
+
+async def test_meta(store, other):
+    assert await store.get_meta("fact") is None
+    for value in ("1", "", '{"jobs": []}'):
+        await store.set_meta("fact", value)
+        assert await store.get_meta("fact") == await other.get_meta("fact") == value
+    assert await store.get_meta("Fact") is None
+    await store.set_meta("Fact", "other")
+    assert (await store.get_meta("fact"), await store.get_meta("Fact")) == ('{"jobs": []}', "other")
+
+
+# Listening
+
+
+class Ear(list[Change]):
+    """Hears changes, and knows whether it was told of one."""
+
+    async def heard(self, id: str, claimable: bool) -> bool:
+        for _ in range(20):  # a hint may take a few turns of the loop
+            await asyncio.sleep(0)
+        told = any(change.run_id is None or change == (id, claimable) for change in self)
+        self.clear()
+        return told
+
+
+@pytest.fixture
+def ears():
+    return Ear(), Ear()
+
+
+async def test_listeners_are_told_of_commits(store, ears):
+    ear, claimable = ears
+    store.listen(ear.append)
+    store.listen(claimable.append, claimable_only=True)
+
+    async def told(id, claims):
+        assert await claimable.heard(id, True) == claims
+        assert await ear.heard(id, claims)
+
+    await create(store)
+    await told("r", True)
+    [found] = await claim(store)
+    await told("r", False)
+    await store.save_step("r", 1, step("a", 3))
+    await told("r", False)
+    await settle(store, "r", Status.PENDING)
+    await told("r", True)
+    await claim(store)
+    await told("r", False)
+    await mark_stale(store)
+    await told("r", True)
+    await claim(store)
+    await settle(store, "r", Status.WAITING)
+    await told("r", True)  # workers learn when it is due
+    await store.cancel_run("r", NOW)
+    await told("r", False)
+    await store.resume_run("r", NOW)
+    await told("r", True)
+    await store.create_runs([new_run("b"), new_run("c", ready_at=NOW + 60)])
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert {change.run_id for change in claimable} in ({"b", "c"}, {None})
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+async def test_the_end_of_a_run_is_told(store, ears, status):
+    await executing(store)
+    ear, claimable = ears
+    store.listen(ear.append)
+    store.listen(claimable.append, claimable_only=True)
+    await settle(store, "r", status)
+    assert not await claimable.heard("r", True)
+    assert await ear.heard("r", False)
+
+
+async def test_claimable_only_is_kept_to(store, ears):
+    ear, claimable = ears
+    store.listen(ear.append)
+    store.listen(claimable.append, claimable_only=True)
+    changes = [Change("a", False), Change("b", True), Change(None, False), Change(None, True)]
+    for change in changes:
+        store.announce(change)
+    assert ear == changes
+    assert claimable == changes[1:]
+
+
+async def test_listening_ends(store, ears):
+    ear, claimable = ears
+    end, end_other = store.listen(ear.append), store.listen(claimable.append, claimable_only=True)
+    end()
+    end()
+    await create(store)
+    assert await claimable.heard("r", True)
+    end_other()
+    await create(store, "s")
+    assert not await claimable.heard("s", True)
+    assert not ear
+
+
+async def test_a_listener_may_end_while_it_is_told(store, ears):
+    ear, _ = ears
+
+    def once(change):
+        ear.append(change)
+        end()
+
+    end = store.listen(once)
+    await create(store, "a")
+    await create(store, "b")
+    assert await ear.heard("a", True)
+
+
+async def test_what_listeners_are_told_is_committed(store, other):
+    """Told on the loop, where a listener may look at once, from wherever it likes."""
+    loop = asyncio.get_running_loop()
+    looks = []
+
+    def look(change):
+        assert asyncio.get_running_loop() is loop
+        looks.append(loop.create_task(other.get_run("r")))
+
+    store.listen(look)
+    for status, verb in [
+        ("PENDING", lambda: create(store)),
+        ("EXECUTING", lambda: claim(store)),
+        ("STALE", lambda: mark_stale(store)),
+        ("CANCELLED", lambda: store.cancel_run("r", NOW)),
+        ("PENDING", lambda: store.resume_run("r", NOW)),
+    ]:
+        await verb()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert {row and row.status for row in await asyncio.gather(*looks)} == {status}
+        looks.clear()

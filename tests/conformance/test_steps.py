@@ -1,0 +1,182 @@
+"""`save_step`, `save_failure`, `load_checkpoints`, `load_steps`: what a run has done, once, unchanged."""
+
+import asyncio
+
+from durable_lite.records import Checkpoint
+from durable_lite.status import Status
+from tests.conformance.build import NOW, claim, event, executing, get, mark_stale, settle, step, types
+from tests.conformance.state import everything
+
+FULL = step(
+    "outer/inner", 3, name="pkg.write", arguments="sha256:0", output='{"n": 1.50}', error='{"type": "Old"}', failures=2,
+    attempt=4, started_at=NOW + 0.1, finished_at=NOW + 0.2, wake_at=NOW + 0.3, title="Write",
+)  # fmt: skip
+
+
+async def test_a_step_is_loaded_as_it_was_saved(store):
+    before = await executing(store)
+    assert await store.save_step("r", 1, FULL) is None
+    assert await store.load_steps("r") == [FULL]
+    assert await store.load_checkpoints("r") == [
+        Checkpoint(
+            "outer/inner",
+            "completed",
+            "pkg.write",
+            "sha256:0",
+            '{"n": 1.50}',
+            '{"type": "Old"}',
+            2,
+            4,
+            NOW + 0.3,
+            "step",
+        )
+    ]
+    assert await get(store) == before  # a checkpoint touches no row but its own
+
+
+async def test_a_row_with_nothing_optional(store):
+    await executing(store)
+    bare = FULL._replace(
+        seq=None, kind="sleep", state="waiting", name=None, arguments=None, output=None, error=None, failures=0,
+        finished_at=None, wake_at=None, title=None,
+    )  # fmt: skip
+    await store.save_step("r", 1, bare)
+    assert await store.load_steps("r") == [bare]
+    assert await store.load_checkpoints("r") == [
+        Checkpoint("outer/inner", "waiting", None, None, None, None, 0, 4, None, "sleep")
+    ]
+
+
+async def test_empty_text_is_not_null(store):
+    await executing(store)
+    empty = step("a", 3, name="", arguments="", output="", error="", title="")
+    await store.save_step("r", 1, empty)
+    assert await store.load_steps("r") == [empty]
+
+
+async def test_completed_steps_are_by_seq_and_before_the_others(store):
+    await executing(store)
+    for path, seq in [("b", 4), ("open", None), ("a", 5), ("c", 3), ("also open", None), ("z", 12), ("y", 6)]:
+        await store.save_step("r", 1, step(path, seq))
+    steps = await store.load_steps("r")
+    assert [found.path for found in steps[:5]] == ["c", "b", "a", "y", "z"]
+    assert {found.path for found in steps[5:]} == {"open", "also open"}
+    assert {found.path for found in await store.load_checkpoints("r")} == {found.path for found in steps}
+
+
+async def test_steps_are_of_their_run(store):
+    for id in ("r", "s"):
+        await executing(store, id)
+        await store.save_step(id, 1, step("a", 3, id, output=f'"{id}"'))
+    assert [found.output for found in await store.load_steps("s")] == ['"s"']
+    assert [found.output for found in await store.load_checkpoints("r")] == ['"r"']
+    assert await store.load_steps("never there") == await store.load_checkpoints("never there") == []
+
+
+async def test_paths_are_exact(store):
+    await executing(store)
+    paths = ["a", "A", "a ", "a/b", "a%2Fb", "a/b/c", "\u00e1", "a\u0301", "%", "_", "'", "0", "00"]
+    for seq, path in enumerate(paths, 3):
+        await store.save_step("r", 1, step(path, seq))
+    assert [found.path for found in await store.load_steps("r")] == paths
+
+
+async def test_a_repeated_save_is_seen_as_done(store):
+    await executing(store)
+    for row in (FULL, step("nap", None, kind="sleep", state="waiting")):
+        assert await store.save_step("r", 1, row) is None
+        before = await everything(store)
+        assert await store.save_step("r", 1, row) is None
+        assert await everything(store) == before
+
+
+async def test_a_repeated_failure_is_seen_as_done(store):
+    await executing(store)
+    assert await store.save_failure("r", 1, step("a"), event(3)) is None
+    before = await everything(store)
+    assert await store.save_failure("r", 1, step("a"), event(3)) is None
+    assert await everything(store) == before
+
+
+async def test_a_wait_is_completed_in_its_place(store):
+    await executing(store)
+    nap = step("nap", None, kind="sleep", state="waiting", name=None, error=None, failures=0)
+    await store.save_step("r", 1, nap)
+    done = nap._replace(seq=3, state="completed", finished_at=NOW + 60)
+    await store.save_step("r", 1, done)
+    assert await store.load_steps("r") == [done]
+
+
+async def test_a_failure_replaces_an_earlier_one_and_keeps_its_event(store):
+    await executing(store)
+    for n in (1, 2, 3):
+        failed = step(
+            "a", failures=n, error=f'{{"n": {n}}}', wake_at=NOW + n, state="failed" if n == 3 else "retrying"
+        )
+        assert (
+            await store.save_failure("r", 1, failed, event(2 + n, data=f'{{"n": {n}}}', at=NOW + n)) is None
+        )
+        assert await store.load_steps("r") == [failed]
+    assert [
+        (found.seq, found.at, found.type, found.data) for found in await store.read_events("r", 2, 10)
+    ] == [(n + 2, NOW + n, "step.failed", {"n": n}) for n in (1, 2, 3)]
+
+
+async def test_a_success_replaces_a_failure_whose_event_keeps_its_seq(store):
+    await executing(store)
+    await store.save_failure("r", 1, step("a"), event(3, data='{"path": "a"}'))
+    await store.save_step("r", 1, step("b", 4))
+    done = step("a", 5, failures=1)
+    await store.save_step("r", 1, done)
+    assert (await store.load_steps("r"))[1:] == [done]
+    found = await store.read_events("r", 2, 10)
+    assert [(each.seq, each.type, each.data["path"]) for each in found] == [
+        (3, "step.failed", "a"), (4, "step.completed", "b"), (5, "step.completed", "a"),
+    ]  # fmt: skip
+
+
+async def test_a_failure_is_replaced_in_a_later_attempt(store):
+    await executing(store)
+    await store.save_failure("r", 1, step("a", state="failed"), event(3))
+    await settle(store, "r", Status.WAITING, attempt=2)
+    [found] = await claim(store, now=NOW + 60)
+    assert [each.attempt for each in await store.load_checkpoints("r")] == [1]  # void now, but there
+    done = step("a", found.run.seq + 1, attempt=2, generation=2)
+    assert await store.save_step("r", 2, done) is None
+    assert await store.load_steps("r") == [done]
+
+
+async def test_concurrent_steps_are_all_stored(store):
+    """As of `gather` in one job; each is acknowledged for itself."""
+    await executing(store)
+    rows = [step(f"{seq:03}", seq) for seq in range(3, 53)]
+    assert await asyncio.gather(*(store.save_step("r", 1, row) for row in rows)) == [None] * 50
+    assert await store.load_steps("r") == rows
+
+
+async def test_concurrent_writes_of_many_runs_fail_each_for_itself(store):
+    """Some of them hold their run, some don't any more: whatever shares a commit."""
+    ids = [f"{n:02}" for n in range(20)]
+    for id in ids:
+        await executing(store, id)
+    for id in ids[::2]:
+        await mark_stale(store, id)
+    answers = await asyncio.gather(*(store.save_step(id, 1, step("a", 3, id)) for id in ids))
+    assert [answer and answer.status for answer in answers] == ["STALE", None] * 10
+    for id, answer in zip(ids, answers, strict=True):
+        assert (await store.load_steps(id) == []) == (answer is not None)
+
+
+async def test_a_checkpoint_is_seen_by_others_once_it_returned(store, other):
+    await executing(store)
+    for seq in range(3, 23):
+        await store.save_step("r", 1, step(f"s{seq}", seq))
+        assert await types(other) == ["run.triggered", "run.claimed"] + ["step.completed"] * (seq - 2)
+
+
+async def test_a_checkpoint_leaves_the_lease_alone(store):
+    await executing(store)
+    before = await store.leases()
+    await store.save_step("r", 1, step("a", 3, finished_at=NOW + 100))
+    await store.save_failure("r", 1, step("b"), event(4, at=NOW + 100))
+    assert await store.leases() == before

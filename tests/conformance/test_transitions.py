@@ -1,0 +1,106 @@
+"""The table of transitions: each verb goes from exactly the statuses that it says."""
+
+import pytest
+
+from durable_lite.errors import Conflict
+from durable_lite.records import Lease, Refusal
+from durable_lite.status import FINAL, TRANSITIONS, UNFINISHED, Status
+from tests.conformance.build import NOW, bring, claim, get, last_seq, settlement, types
+from tests.conformance.state import everything
+
+
+def _settling(status):
+    async def verb(store, row):
+        done = settlement(status, await last_seq(store, "r") + 1)
+        return await store.settle("r", row.generation, done) is None
+
+    return verb
+
+
+async def _claim(store, row):
+    return bool(await claim(store, now=NOW + 1e6))
+
+
+async def _claim_early(store, row):
+    return bool(await claim(store, now=NOW + 59.9))
+
+
+async def _mark_stale(store, row):
+    lease = Lease("r", row.generation, row.worker or "w", row.last_seen_at or NOW, "lease", 0.0)
+    return bool(await store.mark_stale([lease], "heartbeat", NOW))
+
+
+async def _cancel(store, row):
+    await store.cancel_run("r", NOW)
+    return True
+
+
+async def _resume(store, row):
+    await store.resume_run("r", NOW)
+    return True
+
+
+# verb: how, what the run becomes, and from which statuses the verb is the table's.
+VERBS = {
+    "claim": (_claim, Status.EXECUTING, set(Status)),
+    "claim early": (_claim_early, Status.EXECUTING, set(Status) - {Status.WAITING}),
+    "mark_stale": (_mark_stale, Status.STALE, set(Status)),
+    "cancel": (_cancel, Status.CANCELLED, set(Status)),
+    "resume": (_resume, Status.PENDING, set(FINAL)),
+    **{
+        f"settle {status}": (_settling(status), status, {Status.EXECUTING})
+        for status in Status
+        if status != Status.STALE
+    },
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("status", sorted(Status))
+async def test_a_verb_does_what_the_table_has_and_nothing_else(store, verb, status):
+    act, target, its = VERBS[verb]
+    row = await bring(store, status)
+    before = await everything(store)
+    events = await types(store)
+    try:
+        done = await act(store, row)
+    except Conflict:
+        done = False
+    assert done == (status in its and target in TRANSITIONS[status])
+    if done:
+        after = await get(store)
+        assert after.status == target
+        assert after.generation >= row.generation
+        assert len(await types(store)) > len(events)
+        await everything(store)  # which holds its own
+    else:
+        assert await everything(store) == before
+
+
+def test_each_pair_of_the_table_has_a_verb():
+    pairs = {(old, target) for _, target, its in VERBS.values() for old in its if target in TRANSITIONS[old]}
+    assert pairs == {(old, new) for old, targets in TRANSITIONS.items() if old for new in targets}
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+async def test_a_settle_is_refused_where_nobody_holds_the_run(store, status):
+    row = await bring(store, status)
+    late = settlement(Status.EXECUTING, 40)
+    if status == Status.EXECUTING:
+        with pytest.raises(Conflict):
+            await store.settle("r", row.generation, late)
+    else:
+        assert await store.settle("r", row.generation, late) == Refusal(status, row.generation)
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+async def test_delete_is_for_final_runs(store, status):
+    await bring(store, status)
+    before = await everything(store)
+    if status in UNFINISHED:
+        with pytest.raises(Conflict):
+            await store.delete_run("r")
+        assert await everything(store) == before
+    else:
+        await store.delete_run("r")
+        assert await store.get_run("r") is None

@@ -1,0 +1,28 @@
+"""What every test gets: `async def` tests run, each in an event loop's turn of its own.
+
+An async resource is not a fixture here but a context manager that the test enters by itself
+(`async with open_store() as store:`), so that it lives and dies in the test's own loop; a fixture may
+hand out the function that makes it.
+"""
+
+import inspect
+
+import pytest
+from hypothesis import settings
+
+from tests import harness
+
+# Shared machines and WebAssembly are too uneven for a deadline on each example.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    marker = pyfuncitem.get_closest_marker("timeout")
+    timeout = float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+    harness.run(pyfuncitem.obj(**arguments), timeout=timeout)
+    return True
