@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .ports import Clock, Timer
+from .ports import TICK, Clock, Timer
 
 __all__ = ["AwakeClock"]
 
@@ -45,7 +45,7 @@ class AwakeTimer:
     def _fire(self) -> None:
         remaining = self._due - self._awake.read()
         if remaining > 1e-6:
-            self._timer = self._clock.call_later(remaining, self._fire)
+            self._timer = self._clock.call_later(max(remaining, TICK), self._fire)
         else:
             self._callback()
 

@@ -247,8 +247,8 @@ class Calls:
         if not stored:
             return None
         inner = f"{path}/"
-        for below in [key for key, memo in self.memo.items() if memo.output is None and key.startswith(inner)]:
-            if self.memo[below].state != "waiting":
+        for below, memo in list(self.memo.items()):
+            if memo.state in ("failed", "retrying") and below.startswith(inner):
                 del self.memo[below]  # as the store has done: a new try of the outer step tries them again
         self.memo[path] = Checkpoint(
             path, state, call.name, None, None, text, count, execution.attempt, wake_at, "step"

@@ -15,6 +15,7 @@ import binascii
 import dataclasses
 import enum
 import functools
+import itertools
 import json
 import re
 import sys
@@ -25,15 +26,21 @@ from .brief import brief, cut, field
 from .errors import NotSerializable, TooLarge
 from .shapes import Shape, is_model
 
-__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "decode", "encode"]
+__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "decode", "encode", "is_too_deep"]
 
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 200
 """Levels of JSON; a tag is a level too."""
 
+_NO_STACK_CHECK = sys.platform == "emscripten"
+"""There Python's own JSON reader ends the whole interpreter, not with a `RecursionError`."""
+
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _LONG_INT = 2000  # bits; Python reads and writes decimal text only up to a limit that users may lower
 _HALVES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")  # JSON would join them into one character
+
+# What is left are brackets; a text is not JSON if a quote is left.
+_not_brackets = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+', re.DOTALL)
 
 _dumps = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
@@ -71,6 +78,8 @@ def encode(value: Any, shape: Shape | None = None, *, key: str, limit: int = MAX
 
 def decode(text: str, shape: Shape | None = None, *, key: str = "stored value") -> Any:
     """The value of a text that `encode` gave. Raises `NotSerializable` when it can't be rebuilt."""
+    if _NO_STACK_CHECK and is_too_deep(text):
+        raise NotSerializable(key, "$", "the stored text is nested too deeply")
     try:
         plain = _loads(text)
         return _untag(plain, shape) if '"$"' in text else plain
@@ -81,6 +90,14 @@ def decode(text: str, shape: Shape | None = None, *, key: str = "stored value") 
     except Exception as error:  # a damaged text, or a class that no longer takes its data
         detail = f"the stored text can't be read: {type(error).__name__}: {error}"
     raise NotSerializable(key, "$", detail)
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether JSON text is nested deeper than anything that `encode` gives."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    steps = (1 if bracket in "[{" else -1 for bracket in _not_brackets.sub("", text))
+    return max(itertools.accumulate(steps), default=0) > MAX_DEPTH + 2  # a tag of a value without parts
 
 
 def _is_plain(value: Any, depth: int) -> bool:
@@ -302,9 +319,11 @@ def _dump_datetime(value: Any) -> Any:
     from datetime import timezone
 
     extra: dict[str, Any] = {"fold": 1} if value.fold else {}
-    zone = value.tzinfo
+    zone, offset = value.tzinfo, value.utcoffset()
+    if offset is not None and offset.microseconds:  # Python's reader takes less than a second for none
+        extra["offset"] = [offset.days, offset.seconds, offset.microseconds]
     if type(zone) is timezone:
-        if zone.tzname(None) != timezone(zone.utcoffset(None)).tzname(None):
+        if zone.tzname(None) != timezone(offset).tzname(None):
             extra["name"] = zone.tzname(None)
     elif zone is not None:
         if type(zone) is not getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None) or zone.key is None:
@@ -315,11 +334,13 @@ def _dump_datetime(value: Any) -> Any:
 
 
 def _load_datetime(data: Any) -> Any:
-    from datetime import datetime, timezone
+    from datetime import datetime, timedelta, timezone
 
     if type(data) is str:
         return datetime.fromisoformat(data)
     value = datetime.fromisoformat(data["at"]).replace(fold=data.get("fold", 0))
+    if "offset" in data:
+        value = value.replace(tzinfo=timezone(timedelta(*data["offset"])))
     if "name" in data:
         offset = value.utcoffset()
         assert offset is not None

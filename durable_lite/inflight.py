@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .ports import Clock, Timer
+from .ports import TICK, Clock, Timer
 
 __all__ = ["InFlight", "Scope", "Wait"]
 
@@ -146,4 +146,4 @@ class InFlight:
         if remaining <= 0:
             wait.future.set_result(None)
         else:
-            wait.timer = self._clock.call_later(min(remaining, _RECHECK), lambda: self._arm(wait))
+            wait.timer = self._clock.call_later(min(max(remaining, TICK), _RECHECK), lambda: self._arm(wait))

@@ -28,7 +28,11 @@ class Listeners:
         key = self._next
         self._next += 1
         self._all[key] = listener
-        return lambda: self._all.pop(key, None) and None
+
+        def remove() -> None:
+            self._all.pop(key, None)
+
+        return remove
 
     def publish(self, event: Event) -> None:
         """Tell all. From a step's thread it is told on the event loop, soon."""

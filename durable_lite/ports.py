@@ -25,9 +25,12 @@ from .records import (
     StepRow,
 )
 
-__all__ = ["Clock", "Entropy", "Offload", "Store", "Timer"]
+__all__ = ["TICK", "Clock", "Entropy", "Offload", "Store", "Timer"]
 
 T = TypeVar("T")
+
+# A timer that fired a hair early is set again for at least so long: wall time is coarser than this.
+TICK = 0.001
 
 
 class Timer(Protocol):
@@ -101,7 +104,11 @@ class Store(ABC):
     def listen(self, callback: Callable[[Change], None], *, claimable_only: bool = False) -> Callable[[], None]:
         """Call `callback` after commits; a hint, not a log. Returns a function that ends it."""
         self._listeners[callback] = claimable_only
-        return lambda: self._listeners.pop(callback, None) and None
+
+        def forget() -> None:
+            self._listeners.pop(callback, None)
+
+        return forget
 
     def announce(self, change: Change) -> None:
         """Tell the listeners. Called on the event loop, after the commit."""
@@ -199,7 +206,10 @@ class Store(ABC):
 
     @abstractmethod
     async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
-        """Guarded: store a step's failure, replacing an earlier one, with its `step.failed` event."""
+        """Guarded: store a step's failure, replacing an earlier one, with its `step.failed` event.
+
+        Failures (failed, retrying) of steps nested under it are removed: a new try tries them again.
+        """
 
     @abstractmethod
     async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:

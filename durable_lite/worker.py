@@ -13,14 +13,14 @@ from .errors import StoreError
 from .events import Event
 from .execution import Execution, Stop
 from .job import Job, manifest
-from .ports import Clock, Entropy, Offload, Store
+from .ports import TICK, Clock, Entropy, Offload, Store
 from .records import Beat, Change, Claim, Lease
 from .staleness import LeaseWatch
 
 __all__ = ["Worker"]
 
 # How often to look without being told, where the store tells; and while others hold leases.
-_FALLBACK = 600.0
+_FALLBACK = 86_400.0
 _LOOK = 1.0
 
 
@@ -154,7 +154,7 @@ class Worker:
                 self._idle.set()
             wait = _FALLBACK if self.store.announces_all else self.options.heartbeat_interval
             if due is not None:
-                wait = min(wait, max(0.0, due - self.clock.now()))
+                wait = min(wait, max(TICK, due - self.clock.now()))
             if self._free > 0:
                 await self._wait(self._claim_now, wait)
             else:
@@ -234,7 +234,7 @@ class Worker:
             self.engine.awake.read()
             if any(execution.must_sweep() for execution in self.executing.values()):
                 await self.wake_sweep()
-            elif self.executing and now - beaten >= interval:
+            elif self.executing and now - beaten >= interval - TICK:
                 beaten = now
                 await self.beat()
             if not self.executing:
@@ -253,10 +253,10 @@ class Worker:
         interval, now = self.options.heartbeat_interval, self.clock.monotonic()
         wait = _FALLBACK if self.store.announces_all else interval
         if self.executing or self._tasks:
-            wait = min(wait, max(0.0, beaten + interval - now))
+            wait = min(wait, max(TICK, beaten + interval - now))
         if self._foreign:
             stale_in = self._watch.next_stale(self.clock.now(), now)
-            wait = min(wait, interval, _LOOK, wait if stale_in is None else max(0.001, stale_in))
+            wait = min(wait, interval, _LOOK, wait if stale_in is None else max(TICK, stale_in))
         return wait
 
     async def beat(self) -> None:

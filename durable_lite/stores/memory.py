@@ -220,7 +220,11 @@ class MemoryStore(Store):
         if refusal := self._refusal(run_id, generation):
             return refusal
         if event not in self._events[run_id]:
-            self._steps[run_id][step.path] = step
+            steps, inner = self._steps[run_id], f"{step.path}/"
+            for path in [path for path in steps if path.startswith(inner)]:
+                if steps[path].state in ("failed", "retrying"):
+                    del steps[path]
+            steps[step.path] = step
             self._events[run_id].append(event)
         self.announce(Change(run_id, claimable=False))
         return None

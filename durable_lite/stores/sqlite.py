@@ -8,9 +8,9 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import InvalidOption, StoreError
 from ..events import Event, EventType, step_completed
@@ -35,6 +35,7 @@ from . import sqlite_connect as connect
 from . import sqlite_statements as sql
 from . import sqlite_writes as writes
 from .sqlite_errors import explain, is_busy, locked_too_long
+from .sqlite_schema import RESERVED
 from .sqlite_watch import Watch
 from .sqlite_workers import WorkerLocks
 from .sqlite_writer import Backoff, Work, Writer
@@ -66,7 +67,9 @@ class SQLiteStore(Store):
         super().__init__()
         self.path = os.fspath(path)
         if self.path in ("", ":memory:"):
-            raise InvalidOption("path", "SQLite's own in-memory databases can't be shared: use the store memory:")
+            raise InvalidOption(
+                "path", "SQLite's own in-memory databases can't be shared: use the store memory:"
+            )
         if durability not in ("strict", "relaxed"):
             raise InvalidOption("durability", f"{durability!r} is neither 'strict' nor 'relaxed'")
         if writer_thread is None:
@@ -80,7 +83,9 @@ class SQLiteStore(Store):
         self._locks = WorkerLocks(os.path.realpath(self.path) + "-workers")
         self._watch: Watch | None = None
 
-    def listen(self, callback: Callable[[Change], None], *, claimable_only: bool = False) -> Callable[[], None]:
+    def listen(
+        self, callback: Callable[[Change], None], *, claimable_only: bool = False
+    ) -> Callable[[], None]:
         stop = super().listen(callback, claimable_only=claimable_only)
         if self._watch is not None:
             self._watch.start()
@@ -136,13 +141,15 @@ class SQLiteStore(Store):
 
     async def register_worker(self, worker: str, info: str, now: float) -> str:
         lock = self._locks.identity
-        locked = await self._write(
-            partial(
-                writes.register_worker, worker=worker, info=info, now=now, lock=lock,
-                take=partial(self._locks.take, worker), gone=partial(self._locks.is_gone, identity=lock),
-            )
+        register = partial(
+            writes.register_worker, worker=worker, info=info, now=now, lock=lock,
+            take=partial(self._locks.take, worker), gone=partial(self._locks.is_gone, identity=lock),
         )  # fmt: skip
-        return "lock" if locked else "lease"
+        try:
+            return "lock" if await self._write(register) else "lease"
+        except StoreError:
+            self._locks.release(worker)
+            raise
 
     async def unregister_worker(self, worker: str) -> None:
         await self._execute(sql.FORGET_WORKER, worker)
@@ -154,7 +161,9 @@ class SQLiteStore(Store):
         rows = await self._rows(sql.NAMED_WORKERS, [json.dumps(list(workers))])
         return {worker for worker, slot, lock in rows if self._locks.is_gone(slot, lock)}
 
-    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+    async def claim_runs(
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
+    ) -> list[Claim]:
         if not await self._read(lambda cursor: _any_work(cursor, jobs, now)):
             return []
         claim = partial(writes.claim_runs, worker=worker, jobs=jobs, limit=limit, now=now, via=via)
@@ -188,11 +197,17 @@ class SQLiteStore(Store):
     # Steps
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        if self._writer is not None and self._writer.write_now(sql.SAVE_STEP, (*step, generation)):
+            if self._listeners:
+                self.announce(Change(run_id, claimable=False))
+            return None
         save = partial(writes.save_step, run_id=run_id, generation=generation, step=step)
         refusal: Refusal | None = await self._write(save, single=True)
         return refusal
 
-    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+    async def save_failure(
+        self, run_id: str, generation: int, step: StepRow, event: NewEvent
+    ) -> Refusal | None:
         save = partial(writes.save_failure, run_id=run_id, generation=generation, step=step, event=event)
         refusal: Refusal | None = await self._write(save)
         return refusal
@@ -231,7 +246,7 @@ class SQLiteStore(Store):
         return [LogRow._make(row) for row in await self._rows(sql.LOGS, [run_id])]
 
     async def set_meta(self, key: str, value: str) -> None:
-        if key in connect.RESERVED:
+        if key in RESERVED:
             raise StoreError(f"{self.path}: the fact {key!r} is the store's own")
         await self._execute(sql.SET_META, key, value)
 
@@ -241,4 +256,59 @@ class SQLiteStore(Store):
 
     # What the verbs share
 
-    async def _write(self, work: Work, *, single: bool = False, urgent: bool = False) -> object: ...
+    def _write(self, work: Work, *, single: bool = False, urgent: bool = False) -> Awaitable[Any]:
+        if self._writer is None:
+            raise self._not_open()
+        return self._writer.write(work, single=single, urgent=urgent)
+
+    async def _execute(self, statement: str, *values: object) -> None:
+        await self._write(partial(writes.execute, statement=statement, values=values), single=True)
+
+    async def _read(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        cursor = self._cursor
+        if cursor is None:
+            raise self._not_open()
+        return await self._patiently(lambda: work(cursor))
+
+    async def _rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        return await self._read(lambda cursor: cursor.execute(statement, values).fetchall())
+
+    async def _patiently(self, call: Callable[[], T]) -> T:
+        """What `call` returns, tried again while somebody else has the file locked."""
+        backoff, deadline = None, 0.0
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if not is_busy(error):
+                    raise explain(error, self.path) from error
+            if backoff is None:
+                backoff, deadline = Backoff(), time.monotonic() + self.busy_limit
+            elif time.monotonic() >= deadline:
+                raise locked_too_long(self.path, self.busy_limit)
+            await asyncio.sleep(backoff.delay())
+
+    def _not_open(self) -> StoreError:
+        return StoreError(f"{self.path}: the store is not open")
+
+
+def _any_work(cursor: sqlite3.Cursor, jobs: Sequence[str], now: float) -> bool:
+    """Whether a claim would find or promote anything: asked without the write lock."""
+    if cursor.execute(sql.ANY_DUE, (now,)).fetchone():
+        return True
+    return any(cursor.execute(sql.ANY_CLAIMABLE, (job,)).fetchone() for job in jobs)
+
+
+def _event(
+    run_id: str,
+    seq: int,
+    at: float,
+    type: str | None,
+    data: str | None,
+    path: str,
+    name: str | None,
+    started_at: float,
+) -> Event:
+    if type is None or data is None:
+        return Event(run_id, seq, at, EventType.STEP_COMPLETED, step_completed(path, name, started_at))
+    return Event(run_id, seq, at, type, json.loads(data))

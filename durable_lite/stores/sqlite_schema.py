@@ -10,11 +10,14 @@ from ..errors import SchemaTooNew, StoreError
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-__all__ = ["SCHEMA", "is_current", "upgrade"]
+__all__ = ["RESERVED", "SCHEMA", "is_current", "upgrade"]
 
 # What this code writes. Each migration raises it by one, and says in `meta.min_reader` from which
 # number on older code can still read and write what it leaves behind.
 SCHEMA = 1
+
+# Keys of `meta` that say so; all others are facts that the engine keeps there.
+RESERVED = ("schema", "min_reader")
 
 _TABLES = ("runs", "steps", "events", "logs", "leases", "workers", "tags", "meta")
 
@@ -208,7 +211,10 @@ def upgrade(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not is_current(connection, path):
-            from sqlite_utils import Database
+            try:
+                from sqlite_utils import Database
+            except ImportError:
+                raise StoreError(f"{path} can't be set up: the package sqlite-utils is missing") from None
 
             # Inside a transaction `apply` uses savepoints and leaves the commit to us.
             _migrations().apply(Database(connection, recursive_triggers=False, execute_plugins=False))

@@ -21,9 +21,12 @@ GET_RUN = f"SELECT {_RUN} FROM runs WHERE id = ?"
 GUARD = "SELECT status, generation FROM runs WHERE id = ?"
 CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
 CREATE_TAG = "INSERT OR IGNORE INTO tags (tag, created_at, run_id) VALUES (?, ?, ?)"
-KEY_HOLDER = f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
+KEY_HOLDER = (
+    f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
+)
 LAST_SEQ = """
-SELECT (SELECT seq FROM steps INDEXED BY steps_seq WHERE run_id = ?1 AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
+SELECT (SELECT seq FROM steps INDEXED BY steps_seq
+        WHERE run_id = ?1 AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
        (SELECT seq FROM events WHERE run_id = ?1 ORDER BY seq DESC LIMIT 1)
 """
 COUNT_CHECKPOINTS = "SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_id = ? AND seq IS NOT NULL"
@@ -64,6 +67,9 @@ ON CONFLICT (run_id, path) DO UPDATE SET {_REPLACED}
 """
 CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_id = ?"
 STEPS = f"SELECT {_STEP} FROM steps WHERE run_id = ? ORDER BY seq IS NULL, seq, started_at, path"
+FORGET_INNER_FAILURES = """
+DELETE FROM steps WHERE run_id = ?1 AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
+"""  # '0' comes after '/'
 CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
 HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
 EVENTS = """
@@ -82,7 +88,9 @@ OLD_RUNS = """
 SELECT id, created_at, tags FROM runs INDEXED BY runs_finished
 WHERE finished_at IS NOT NULL AND finished_at < ? ORDER BY finished_at LIMIT ?
 """
-FORGET_TAGS = "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
+FORGET_TAGS = (
+    "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
+)
 FORGET = tuple(
     f"DELETE FROM {table} WHERE {column} = ?"
     for table, column in (("steps", "run_id"), ("events", "run_id"), ("logs", "run_id"), ("runs", "id"))
@@ -94,7 +102,9 @@ CREATE_WORKER = "INSERT INTO workers (id, info, started_at, lock) VALUES (?, ?, 
 FORGET_WORKER = "DELETE FROM workers WHERE id = ?"
 NAMED_WORKERS = "SELECT id, slot, lock FROM workers WHERE id IN (SELECT value FROM json_each(?))"
 IDLE_WORKERS = "SELECT id, slot FROM workers WHERE lock = ? AND id NOT IN (SELECT worker FROM leases)"
-SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+SET_META = (
+    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 GET_META = "SELECT value FROM meta WHERE key = ?"
 DATA_VERSION = "PRAGMA data_version"
 

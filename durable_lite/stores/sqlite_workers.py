@@ -11,12 +11,10 @@ import random
 import struct
 import sys
 import weakref
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["WorkerLocks"]
 
@@ -90,7 +88,7 @@ def _kernel() -> str:
 
 
 def _open(path: str) -> _LockFile | None:
-    if fcntl is None or sys.platform in ("emscripten", "wasi"):
+    if sys.platform in ("win32", "emscripten", "wasi"):
         return None
     try:
         if hasattr(fcntl, "F_OFD_SETLK") and sys.platform == "linux" and struct.calcsize("P") == 8:
@@ -105,7 +103,7 @@ class _DescriptorLocks:
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        _forget_in_child(self)
+        _FILES.add(self)
 
     @classmethod
     def working(cls, path: str) -> _DescriptorLocks | None:
@@ -155,13 +153,13 @@ class _ProcessLocks:
     So a process has one descriptor for each file, and remembers which bytes it holds.
     """
 
-    _open: dict[tuple[int, int], _ProcessLocks] = {}
+    _open: ClassVar[dict[tuple[int, int], _ProcessLocks]] = {}
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self._users = 0
         self._held: set[int] = set()
-        _forget_in_child(self)
+        _FILES.add(self)
 
     @classmethod
     def shared(cls, path: str) -> _ProcessLocks:
@@ -214,20 +212,12 @@ def _inode(stat: os.stat_result) -> tuple[int, int]:
 _FILES: weakref.WeakSet[_DescriptorLocks | _ProcessLocks] = weakref.WeakSet()
 
 
-def _forget_in_child(file: _DescriptorLocks | _ProcessLocks) -> None:
-    if not _FILES and hasattr(os, "register_at_fork"):
-        global _hooked
-        if not _hooked:
-            _hooked = True
-            os.register_at_fork(after_in_child=_close_all)
-    _FILES.add(file)
-
-
-_hooked = False
-
-
 def _close_all() -> None:
     for file in tuple(_FILES):
         if file.fd >= 0:
             os.close(file.fd)
             file.fd = -1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)

@@ -8,6 +8,7 @@ the event loop, until they are written or `busy_limit` has passed. Nobody is tol
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import threading
@@ -81,6 +82,18 @@ class Writer:
         self._stopped: asyncio.Future[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
 
+    def write_now(self, statement: str, values: tuple[object, ...]) -> bool:
+        """The short way for one statement that writes one row: whether it is done, and committed.
+
+        If not, nothing was written, and `write` finds out why.
+        """
+        if self.threaded or self._queue or self._closing:
+            return False
+        try:
+            return self._cursor.execute(statement, values).rowcount == 1
+        except sqlite3.Error:
+            return False
+
     async def write(self, work: Work, *, single: bool = False, urgent: bool = False) -> Any:
         """Commit `work` and return its result.
 
@@ -125,8 +138,8 @@ class Writer:
             await self._stopped
             self._thread.join()
             self._thread = None
-        while self._queue:  # inline, and the file is locked
-            await asyncio.sleep(0.005)
+        if self._queue:  # inline, and the file is locked
+            await asyncio.wait([unit.future for unit in self._queue if unit.future is not None])
 
     # On the thread
 
@@ -164,10 +177,8 @@ class Writer:
     def _call_loop_of(
         self, future: asyncio.Future[Any], callback: Callable[..., object], *values: object
     ) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
             future.get_loop().call_soon_threadsafe(callback, *values)
-        except RuntimeError:
-            pass  # the loop was closed; nobody is waiting any more
 
     # Inline, while the file is locked
 
@@ -192,7 +203,7 @@ class Writer:
     # Both
 
     def _take(self) -> list[_Unit]:
-        units = []
+        units: list[_Unit] = []
         while self._queue and len(units) < _BATCH:
             units.append(self._queue.popleft())
         return units

@@ -174,9 +174,7 @@ def settle(
 # Steps
 
 
-def save_step(
-    cursor: Cursor, run_id: str, generation: int, step: StepRow
-) -> tuple[Refusal | None, Changes]:
+def save_step(cursor: Cursor, run_id: str, generation: int, step: StepRow) -> tuple[Refusal | None, Changes]:
     if cursor.execute(sql.SAVE_STEP, (*step, generation)).rowcount:
         return None, (Change(run_id, claimable=False),)
     return _refusal(cursor, run_id), ()
@@ -189,6 +187,7 @@ def save_failure(
     if now != (Status.EXECUTING, generation):
         return now, ()
     if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
+        cursor.execute(sql.FORGET_INNER_FAILURES, (run_id, step.path))
         cursor.execute(sql.SAVE_STEP, (*step, generation))
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))
     return None, (Change(run_id, claimable=False),)

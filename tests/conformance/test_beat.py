@@ -219,7 +219,8 @@ async def test_each_lease_is_judged_by_itself(store):
     assert sorted(await store.mark_stale([*seen, seen[0]], "worker gone", NOW + 40)) == ["a", "e"]
     rows = {row.id: (row.status, row.stale_reason) for row in (await everything(store))["runs"]}
     assert rows == {
-        "a": ("STALE", "worker gone"), "b": ("EXECUTING", None), "c": ("CANCELLED", None), "e": ("STALE", "worker gone"),
+        "a": ("STALE", "worker gone"), "b": ("EXECUTING", None), "c": ("CANCELLED", None), "e": ("STALE",
+        "worker gone"),
     }  # fmt: skip
     assert (await types(store, "a")).count("run.stale") == 1
     assert await store.mark_stale([], "heartbeat", NOW) == []

@@ -171,7 +171,8 @@ async def test_a_claim_after_a_crash(store):
     assert row.stale_reason is None
     assert await store.leases() == [Lease("r", 3, "v", NOW + 41.5, "lease", 4.5)]
     assert await types(store) == [
-        "run.triggered", "run.claimed", "step.completed", "step.completed", "run.stale", "run.claimed", "run.resumed",
+        "run.triggered", "run.claimed", "step.completed", "step.completed", "run.stale", "run.claimed",
+        "run.resumed",
     ]  # fmt: skip
     events = await store.read_events("r", 5, 10)
     assert events[0].data == claimed("v", 3, 1, "STALE")

@@ -120,8 +120,9 @@ class Script:
         seq = await self.next_seq(row.id)
         done = settlement(
             to, seq, at=self.now, attempt=row.attempt + draw.a % 2, executed=row.executed + draw.a,
-            ready_at=self.now + draw.a if to == Status.WAITING else None, progress=f'"{seq}"' if draw.a % 3 else None,
-            logs=(log(draw.a % 3, row.id, message=f"settled {seq}"),) if draw.b % 2 else (),
+            ready_at=self.now + draw.a if to == Status.WAITING else None,
+            progress=f'"{seq}"' if draw.a % 3 else None, logs=(log(draw.a % 3, row.id,
+            message=f"settled {seq}"),) if draw.b % 2 else (),
         )  # fmt: skip
         return Call("settle", (row.id, self.generation(draw, row), done))
 

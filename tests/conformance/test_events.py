@@ -42,9 +42,9 @@ async def a_long_life(store, id="r"):
     await store.resume_run(id, NOW)
     await store.cancel_run(id, NOW)
     return [
-        "run.triggered", "run.claimed", "step.completed", "step.failed", "step.completed", "run.stale", "run.claimed",
-        "run.resumed", "step.completed", "run.released", "run.claimed", "run.resumed", "run.waiting", "run.claimed",
-        "run.failed", "run.resumed", "run.cancelled",
+        "run.triggered", "run.claimed", "step.completed", "step.failed", "step.completed", "run.stale",
+        "run.claimed", "run.resumed", "step.completed", "run.released", "run.claimed", "run.resumed",
+        "run.waiting", "run.claimed", "run.failed", "run.resumed", "run.cancelled",
     ]  # fmt: skip
 
 

@@ -162,12 +162,14 @@ async def test_listeners_are_told_of_commits(store, ears):
     store.listen(claimable.append, claimable_only=True)
 
     async def told(id, claims):
-        assert await claimable.heard(id, True) == claims
         assert await ear.heard(id, claims)
+        assert claims or Change(id, False) not in claimable
+        assert not claims or await claimable.heard(id, True)
+        claimable.clear()
 
     await create(store)
     await told("r", True)
-    [found] = await claim(store)
+    await claim(store)
     await told("r", False)
     await store.save_step("r", 1, step("a", 3))
     await told("r", False)
@@ -187,7 +189,7 @@ async def test_listeners_are_told_of_commits(store, ears):
     await store.create_runs([new_run("b"), new_run("c", ready_at=NOW + 60)])
     for _ in range(20):
         await asyncio.sleep(0)
-    assert {change.run_id for change in claimable} in ({"b", "c"}, {None})
+    assert {change.run_id for change in claimable} >= {"b", "c"} or Change(None, True) in claimable
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
@@ -197,8 +199,8 @@ async def test_the_end_of_a_run_is_told(store, ears, status):
     store.listen(ear.append)
     store.listen(claimable.append, claimable_only=True)
     await settle(store, "r", status)
-    assert not await claimable.heard("r", True)
     assert await ear.heard("r", False)
+    assert Change("r", False) not in claimable
 
 
 async def test_claimable_only_is_kept_to(store, ears):

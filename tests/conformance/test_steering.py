@@ -99,8 +99,8 @@ async def test_a_run_is_resumed_with_what_it_had(store, status):
     had = await everything(store)
     row = await store.resume_run("r", NOW + 9)
     assert row == await get(store) == before._replace(
-        status="PENDING", generation=2, attempt=2, first_attempt=2, recoveries=0, executed=0.0, output=None, error=None,
-        finished_at=None, ready_at=None, claimable=1, seq=before.seq + 1,
+        status="PENDING", generation=2, attempt=2, first_attempt=2, recoveries=0, executed=0.0, output=None,
+        error=None, finished_at=None, ready_at=None, claimable=1, seq=before.seq + 1,
     )  # fmt: skip
     now = await everything(store)
     for what in ("completed", "open", "checkpoints", "logs"):

@@ -8,8 +8,8 @@ from tests.conformance.build import NOW, claim, event, executing, get, mark_stal
 from tests.conformance.state import everything
 
 FULL = step(
-    "outer/inner", 3, name="pkg.write", arguments="sha256:0", output='{"n": 1.50}', error='{"type": "Old"}', failures=2,
-    attempt=4, started_at=NOW + 0.1, finished_at=NOW + 0.2, wake_at=NOW + 0.3, title="Write",
+    "outer/inner", 3, name="pkg.write", arguments="sha256:0", output='{"n": 1.50}', error='{"type": "Old"}',
+    failures=2, attempt=4, started_at=NOW + 0.1, finished_at=NOW + 0.2, wake_at=NOW + 0.3, title="Write",
 )  # fmt: skip
 
 
@@ -37,8 +37,8 @@ async def test_a_step_is_loaded_as_it_was_saved(store):
 async def test_a_row_with_nothing_optional(store):
     await executing(store)
     bare = FULL._replace(
-        seq=None, kind="sleep", state="waiting", name=None, arguments=None, output=None, error=None, failures=0,
-        finished_at=None, wake_at=None, title=None,
+        seq=None, kind="sleep", state="waiting", name=None, arguments=None, output=None, error=None,
+        failures=0, finished_at=None, wake_at=None, title=None,
     )  # fmt: skip
     await store.save_step("r", 1, bare)
     assert await store.load_steps("r") == [bare]

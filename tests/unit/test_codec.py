@@ -1,6 +1,5 @@
 """Values as tagged JSON: what comes back is equal and of the same types, all the way down."""
 
-import asyncio
 import collections
 import dataclasses
 import datetime as dt
@@ -25,7 +24,7 @@ from hypothesis import strategies as st
 import durable_lite.codec
 import durable_lite.shapes
 from durable_lite.brief import brief
-from durable_lite.codec import MAX_DEPTH, decode, encode
+from durable_lite.codec import MAX_DEPTH, decode, encode, is_too_deep
 from durable_lite.errors import NotSerializable, TooLarge
 from durable_lite.shapes import return_shape, shape_of
 from tests.unit import annotated
@@ -266,6 +265,10 @@ class TestText:
                 dt.datetime(2025, 3, 1, 9, fold=1, tzinfo=dt.timezone(dt.timedelta(hours=1), "CET")),
                 '{"$":"datetime","v":{"at":"2025-03-01T09:00:00+01:00","fold":1,"name":"CET"}}',
             ),
+            (
+                dt.datetime(2025, 3, 1, tzinfo=dt.timezone(dt.timedelta(microseconds=1))),
+                '{"$":"datetime","v":{"at":"2025-03-01T00:00:00+00:00:00.000001","offset":[0,0,1]}}',
+            ),
             (dt.timedelta(days=-1, microseconds=5), '{"$":"timedelta","v":[-1,0,5]}'),
             (Decimal("1.50"), '{"$":"decimal","v":"1.50"}'),
             (uuid.UUID(int=1), '{"$":"uuid","v":"00000000-0000-0000-0000-000000000001"}'),
@@ -429,10 +432,11 @@ class TestWhatCantBeStored:
         forgotten.close()
 
     def test_a_future_asks_to_be_awaited(self):
-        loop = asyncio.new_event_loop()
-        with pytest.raises(NotSerializable, match="await it"):
-            encode(loop.create_future(), key="k")
-        loop.close()
+        class Future:
+            def __await__(self): ...
+
+        with pytest.raises(NotSerializable, match="Future is not a value: await it"):
+            encode(Future(), key="k")
 
     @pytest.mark.parametrize(
         ("value", "path"),
@@ -495,6 +499,43 @@ class TestWhatCantBeStored:
         frames = sys.getrecursionlimit() - len(inspect.stack(0)) - 60  # and 100 would be needed
         assert "nested too deeply" in refused_below(frames, lambda: encode(deep, key="k"))
         assert "nested too deeply" in refused_below(frames, lambda: decode(stored))
+
+
+class TestDepthOfText:
+    """Measured before reading where Python's reader would not survive it."""
+
+    @given(values)
+    def test_what_is_stored_is_not_too_deep(self, value):
+        assert not is_too_deep(encode(value, key="k"))
+
+    @pytest.mark.parametrize("wrap", [wrap for wrap, _ in WRAPS.values()], ids=WRAPS)
+    def test_not_even_the_deepest(self, wrap):
+        deep: Any = dt.datetime(2025, 1, 1, fold=1)
+        while True:
+            try:
+                stored = encode(deep, key="k")
+            except NotSerializable:
+                break
+            assert not is_too_deep(stored)
+            deep = wrap(deep)
+        assert stored.count("[") + stored.count("{") > MAX_DEPTH - 5
+
+    @pytest.mark.parametrize(
+        ("text", "deep"),
+        [
+            ("[" * 203, True),
+            ("[" * 202 + "]" * 202, False),
+            ('{"a":' * 203, True),
+            ('["]]]]]]]]",' * 203, True),
+            ('["\\"]]]]]]]]",' * 203, True),
+            ("[],{}," * 1000, False),
+            ('"' + "[" * 1000 + '"', False),
+            ('["' + '\\"[{' * 1000 + '"]', False),
+        ],
+        ids=range(8),
+    )
+    def test_strings_do_not_count(self, text, deep):
+        assert is_too_deep(text) is deep
 
 
 class TestSize:
@@ -657,7 +698,7 @@ class TestShapes:
             Id,
             typing.Final[Point],
         ],
-        ids=str,
+        ids=range(18),
     )
     def test_a_class_is_found_wherever_it_is(self, annotation):
         shape = shape_of(annotation)
