@@ -15,7 +15,7 @@ from .events import EventType
 from .inflight import Scope
 from .records import Checkpoint, NewEvent, StepRow
 from .retry import Retry
-from .shapes import Shape, return_shape
+from .shapes import return_shape
 from .step import StepOptions, digest, function_name, is_async, options_of
 
 if TYPE_CHECKING:
@@ -29,13 +29,25 @@ current_scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("durable_l
 ONCE = Retry(max_attempts=1)
 
 
+def _same(error: BaseException) -> BaseException:
+    return error
+
+
 class StepCall:
-    """A step in flight: its task, and the callers that wait for its output."""
+    """A step in flight: what to do, its task, and the callers that wait for its output."""
 
-    __slots__ = ("abandoned", "name", "path", "saving", "task", "timed_out", "waiters")
+    __slots__ = (
+        "abandoned", "args", "fn", "kwargs", "name", "options", "own", "parent", "path", "saving", "task",
+        "timed_out", "waiters",
+    )  # fmt: skip
 
-    def __init__(self, path: str, name: str) -> None:
-        self.path, self.name = path, name
+    def __init__(
+        self, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions, parent: Scope
+    ) -> None:
+        self.path, self.fn, self.args, self.kwargs = path, fn, args, kwargs
+        self.name, self.options = function_name(fn), options_of(fn, options)
+        self.parent = parent
+        self.own = Scope(path, parent.owner, sync=not is_async(fn))
         self.task: asyncio.Task[None]
         self.waiters: list[asyncio.Future[str]] = []
         self.saving = False  # its result is on its way to the store: too late to cancel
@@ -116,22 +128,14 @@ class Calls:
     def _start(
         self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
     ) -> StepCall:
-        call = StepCall(path, function_name(fn))
-        own = Scope(path, self._execution, sync=not is_async(fn))
-        self.active[path] = call
+        call = self.active[path] = StepCall(path, fn, args, kwargs, options, scope)
         self._inflight.enter(scope)
-        token = current_scope.set(own)
-        try:
-            call.task = self._execution.loop.create_task(
-                self._run(call, scope, own, fn, args, kwargs, options_of(fn, options))
-            )
-        finally:
-            current_scope.reset(token)
+        token = current_scope.set(call.own)
+        call.task = self._execution.loop.create_task(self._run(call))
+        current_scope.reset(token)
         return call
 
-    async def _run(
-        self, call: StepCall, parent: Scope, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
-    ) -> None:  # fmt: skip
+    async def _run(self, call: StepCall) -> None:
         """One step's own task: its attempts, its back-off, its checkpoint."""
         execution, path = self._execution, call.path
         try:
@@ -142,9 +146,11 @@ class Calls:
                 await self._inflight.park(path, memo.wake_at or 0.0)
             while True:
                 started = self._engine.clock.now()
-                execution.tell(EventType.STEP_STARTED, {"path": path, "name": call.name, "failures": count})
+                if self._engine.heard():
+                    data = {"path": path, "name": call.name, "failures": count}
+                    execution.tell(EventType.STEP_STARTED, data)
                 try:
-                    value = await self._invoke(call, own, fn, args, kwargs, options.timeout)
+                    value = await self._invoke(call)
                     self._engine.notice_block(execution, path)
                 except asyncio.CancelledError as error:
                     if call.task.cancelling() or not execution.running:
@@ -153,31 +159,27 @@ class Calls:
                 except (Exception, SystemExit) as error:
                     failed = error
                 else:
-                    shape = return_shape(fn)
-                    arguments = digest(args, kwargs) if self._engine.strict else None
-                    await self._succeed(call, value, shape, arguments, started, count, options.title)
+                    await self._succeed(call, value, started, count)
                     return
                 count += 1
-                wake_at = await self._fail(call, failed, started, count, options)
+                wake_at = await self._fail(call, failed, started, count)
                 if wake_at is None:
                     return
                 await self._inflight.park(path, wake_at)
         except (NotSerializable, TooLarge) as unstorable:
-            error = unstorable
-            call.fail(lambda: error)
+            call.fail(partial(_same, unstorable))
         except Exception as bug:
             execution.fault(bug)
         finally:
-            self._inflight.close(own)
-            self._inflight.leave(parent)
+            self._inflight.close(call.own)
+            self._inflight.leave(call.parent)
             del self.active[path]
             call.drop()
 
-    async def _invoke(
-        self, call: StepCall, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any, timeout: float | None
-    ) -> Any:
+    async def _invoke(self, call: StepCall) -> Any:
+        timeout = call.options.timeout
         if timeout is None:
-            return await self._apply(call, own, fn, args, kwargs)
+            return await (self._offload(call) if call.own.sync else call.fn(*call.args, **call.kwargs))
 
         def time_out() -> None:
             call.timed_out = True
@@ -186,7 +188,7 @@ class Calls:
         call.timed_out = False
         timer = self._engine.awake.call_after(timeout, time_out)
         try:
-            return await self._apply(call, own, fn, args, kwargs)
+            return await (self._offload(call) if call.own.sync else call.fn(*call.args, **call.kwargs))
         except asyncio.CancelledError:
             if call.timed_out and call.task.uncancel() == 0 and not call.abandoned:
                 raise StepTimeout(call.path, timeout) from None
@@ -194,12 +196,10 @@ class Calls:
         finally:
             timer.cancel()
 
-    async def _apply(self, call: StepCall, own: Scope, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if not own.sync:
-            return await fn(*args, **kwargs)
+    async def _offload(self, call: StepCall) -> Any:
         key = (self._execution.run_id, call.path)
         await self._engine.orphan_done(key)
-        future = self._engine.offload.submit(partial(fn, *args, **kwargs))
+        future = self._engine.offload.submit(partial(call.fn, *call.args, **call.kwargs))
         try:
             result = await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -208,15 +208,15 @@ class Calls:
             raise
         return await result if inspect.isawaitable(result) else result
 
-    async def _succeed(
-        self, call: StepCall, value: Any, shape: Shape | None, arguments: str | None, started: float, count: int, title: str | None
-    ) -> None:  # fmt: skip
+    async def _succeed(self, call: StepCall, value: Any, started: float, count: int) -> None:
         execution, path = self._execution, call.path
-        output = codec.encode(value, shape, key=path, limit=self._engine.max_value_bytes)
+        output = codec.encode(value, return_shape(call.fn), key=path, limit=self._engine.max_value_bytes)
+        arguments = digest(call.args, call.kwargs) if self._engine.strict else None
         call.saving = True
         row = StepRow(
             execution.run_id, path, execution.next_seq(), "step", "completed", call.name, arguments, output,
-            None, count, execution.attempt, execution.generation, started, self._engine.clock.now(), None, title,
+            None, count, execution.attempt, execution.generation, started, self._engine.clock.now(), None,
+            call.options.title,
         )  # fmt: skip
         if await execution.write(self._store.save_step, row):
             self.memo[path] = Checkpoint(
@@ -224,12 +224,10 @@ class Calls:
             )
             call.answer(output)
 
-    async def _fail(
-        self, call: StepCall, error: BaseException, started: float, count: int, options: StepOptions
-    ) -> float | None:
+    async def _fail(self, call: StepCall, error: BaseException, started: float, count: int) -> float | None:
         """Store a failure. Returns when to try again, or None when this was the last attempt."""
         execution, path, now = self._execution, call.path, self._engine.clock.now()
-        retry = options.retry or ONCE
+        retry = call.options.retry or ONCE
         again = count < retry.max_attempts and not failures.is_permanent(error)
         wake_at = None
         if again:
@@ -239,9 +237,11 @@ class Calls:
         call.saving = True
         row = StepRow(
             execution.run_id, path, None, "step", state, call.name, None, None, text, count,
-            execution.attempt, execution.generation, started, now, wake_at, options.title,
+            execution.attempt, execution.generation, started, now, wake_at, call.options.title,
         )  # fmt: skip
-        event = NewEvent(execution.next_seq(), now, EventType.STEP_FAILED, failures.event(text, count, wake_at))
+        event = NewEvent(
+            execution.next_seq(), now, EventType.STEP_FAILED, failures.event(text, count, wake_at)
+        )
         stored = await execution.write(self._store.save_failure, row, event)
         call.saving = False
         if not stored:
@@ -309,7 +309,13 @@ class Calls:
             call.cancel()
 
     def _notice_reuse(
-        self, path: str, name: str | None, arguments: str | None, fn: Callable[..., Any], args: Any, kwargs: Any
+        self,
+        path: str,
+        name: str | None,
+        arguments: str | None,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
     ) -> None:
         """A key that is used again with another function, or under `strict` other arguments."""
         now = function_name(fn)

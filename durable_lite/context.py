@@ -118,7 +118,9 @@ class Context:
         scope = self._scope("step")
         if not callable(fn):
             raise InvalidOption(f"step {key!r}", f"expected a function, got {type(fn).__name__}")
-        return self._execution.calls.step(scope, scope.prefix + keys.escape(key), fn, args, kwargs, self._options)
+        return self._execution.calls.step(
+            scope, scope.prefix + keys.escape(key), fn, args, kwargs, self._options
+        )
 
     def options(
         self, *, retry: Retry | None = None, timeout: Duration = None, title: str | None = None
@@ -215,9 +217,7 @@ class Context:
         """Whether the work of this step is not wanted any more; a sync step asks now and then."""
         execution = self._execution
         call = execution.calls.active.get(execution.scope().path)
-        return execution.stop_reason is not None or (
-            call is not None and (call.abandoned or call.timed_out)
-        )
+        return execution.stop_reason is not None or (call is not None and (call.abandoned or call.timed_out))
 
     def raise_if_cancelled(self) -> None:
         """Raise `RunCancelled` if `cancelled`."""
@@ -233,7 +233,9 @@ class Context:
         if scope.sync or not self._execution.on_loop():
             raise SyncStepError(call)
         if scope.closed:
-            raise DurableError(f"ctx.{call} was called by what step {scope.path!r} left behind; await it there")
+            raise DurableError(
+                f"ctx.{call} was called by what step {scope.path!r} left behind; await it there"
+            )
         return scope
 
 

@@ -85,7 +85,9 @@ class Durable:
             always_replay=always_replay,
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
-            raise InvalidOption("stale_after", "must be at least twice heartbeat_interval, so that a late beat does no harm")
+            raise InvalidOption(
+                "stale_after", "must be at least twice heartbeat_interval, so that a late beat does no harm"
+            )
         if environment is not None and not isinstance(environment, str):
             raise InvalidOption("environment", f"expected a str, got {type(environment).__name__}")
         self.clock = clock or SystemClock()
@@ -116,7 +118,10 @@ class Durable:
             await self._start_worker()
 
     async def stop(self, timeout: Duration = None) -> None:
-        """Stop the worker: drain for `timeout` (default `stop_timeout`), then release. `start` after it works."""
+        """Stop the worker: drain for `timeout` (default `stop_timeout`), then release the rest.
+
+        `start` after it works.
+        """
         if self._worker is not None:
             worker, self._worker = self._worker, None
             await worker.stop(optional_seconds(timeout, "timeout", allow_zero=True))
@@ -167,7 +172,7 @@ class Durable:
         if self._worker is None:
             worker = Worker(
                 f"w{self._new_id()}", self.store, self.jobs, self._concurrency, self.options, self.clock,
-                self._entropy, self._offload or default_offload(self._concurrency), self._listeners.publish,
+                self._entropy, self._offload or default_offload(self._concurrency), self._listeners,
             )  # fmt: skip
             await worker.start()
             self._worker = worker
@@ -188,7 +193,9 @@ class Durable:
     # Triggering
 
     @overload
-    async def trigger(self, job: Job[P, R], payload: P | Mapping[str, Any] | None = None, **options: Any) -> Run[R]: ...
+    async def trigger(
+        self, job: Job[P, R], payload: P | Mapping[str, Any] | None = None, **options: Any
+    ) -> Run[R]: ...
     @overload
     async def trigger(self, job: str, payload: Any = None, **options: Any) -> Run[Any]: ...
 
@@ -226,7 +233,9 @@ class Durable:
         given = dict(options)
         now = self.clock.now()
         tags = given.pop("tags", ())
-        if isinstance(tags, str) or not all(isinstance(tag, str) and tag and tag.isprintable() for tag in tags):
+        if isinstance(tags, str) or not all(
+            isinstance(tag, str) and tag and tag.isprintable() for tag in tags
+        ):
             raise InvalidOption("tags", f"expected a list of printable texts, got {tags!r:.80}")
         queue = given.pop("queue", None) or job.queue
         priority = given.pop("priority", 0)
@@ -237,7 +246,7 @@ class Durable:
         if scope not in _SCOPES:
             raise InvalidOption("scope", f"expected one of {', '.join(_SCOPES)}, got {scope!r:.80}")
         if scope != "global":
-            raise InvalidOption("scope", f"{scope!r} is for triggers inside a run; outside it is \"global\"")
+            raise InvalidOption("scope", f'{scope!r} is for triggers inside a run; outside it is "global"')
         delay = seconds(given.pop("delay", 0), "delay", allow_zero=True)
         max_duration = optional_seconds(given.pop("max_duration", None), "max_duration")
         deadline = given.pop("deadline", None)
@@ -303,7 +312,9 @@ class Durable:
             )
         )
         more = len(rows) == limit
-        return RunPage([Run(self, row) for row in rows], f"{rows[-1].created_at!r}:{rows[-1].id}" if more else None)
+        return RunPage(
+            [Run(self, row) for row in rows], f"{rows[-1].created_at!r}:{rows[-1].id}" if more else None
+        )
 
     async def steps(self, run_id: str) -> list[StepRow]:
         """A run's steps and waits as stored: finished ones in order, then the others."""
@@ -313,7 +324,9 @@ class Durable:
     async def logs(self, run_id: str) -> list[LogRow]:
         """A run's log by attempt and time; the engine's own lines have the path ""."""
         await self._existing(run_id)
-        return [row._replace(path="") if row.path == ENGINE else row for row in await self.store.read_logs(run_id)]
+        return [
+            row._replace(path="") if row.path == ENGINE else row for row in await self.store.read_logs(run_id)
+        ]
 
     async def cancel(self, run_id: str) -> Run[Any]:
         """Cancel a run that hasn't finished. `RunNotFound`; `Conflict` if it has."""
@@ -352,7 +365,9 @@ class Durable:
     @property
     def _opened(self) -> Store:
         if not self._open:
-            raise DurableError("this Durable isn't open: use `async with Durable(…) as app`, or `await app.start()`")
+            raise DurableError(
+                "this Durable isn't open: use `async with Durable(…) as app`, or `await app.start()`"
+            )
         return self.store
 
     async def _existing(self, run_id: str) -> RunRow:

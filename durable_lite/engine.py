@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .awake import AwakeClock
 from .errors import StoreError
 from .events import Event, EventType
+from .listeners import Listeners, logger
 from .ports import Clock, Entropy, Offload, Store
 
 if TYPE_CHECKING:
     from .execution import Execution
 
-__all__ = ["Engine", "Options", "logger"]
+__all__ = ["Engine", "Options", "logger", "resolve"]
 
 T = TypeVar("T")
-logger = logging.getLogger("durable_lite")
-
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.05, 5.0
+
+
+def resolve(future: asyncio.Future[None]) -> None:
+    """Let whoever awaits it go on."""
+    if not future.done():
+        future.set_result(None)
 
 
 class Options(NamedTuple):
@@ -37,7 +42,7 @@ class Options(NamedTuple):
 
 
 class Engine:
-    """One per worker. Knows no run; `publish` hears live events."""
+    """One per worker. Knows no run; `listeners` hear live events."""
 
     def __init__(
         self,
@@ -46,11 +51,12 @@ class Engine:
         entropy: Entropy,
         offload: Offload,
         options: Options,
-        publish: Callable[[Event], None],
+        listeners: Listeners,
         sweep: Callable[[], Awaitable[None]],
     ) -> None:
         self.store, self.clock, self.entropy, self.offload = store, clock, entropy, offload
-        self.options, self.publish, self.sweep = options, publish, sweep
+        self.options, self.listeners, self.sweep = options, listeners, sweep
+        self.heard = listeners.__len__  # falsy: nobody listens, so nothing need be told
         self.strict, self.max_value_bytes = options.strict, options.max_value_bytes
         self.stale_after = options.stale_after
         self.awake = AwakeClock(clock, 2 * options.heartbeat_interval)
@@ -62,7 +68,9 @@ class Engine:
 
     # The store
 
-    async def persist(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = lambda: True) -> T | None:
+    async def persist(
+        self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = lambda: True
+    ) -> T | None:
         """`call` a verb, with back-off while the store is down; None once it isn't `wanted` any more."""
         delay = _BACKOFF_FIRST
         while True:
@@ -96,7 +104,8 @@ class Engine:
     # Live events
 
     def publish_now(self, run_id: str | None, type: str, data: dict[str, Any]) -> None:
-        self.publish(Event(run_id, None, self.clock.now(), type, data))
+        if self.heard():
+            self.listeners.publish(Event(run_id, None, self.clock.now(), type, data))
 
     def notice_block(self, execution: Execution, path: str) -> None:
         """A step has finished: had it kept the event loop from running?"""
@@ -142,7 +151,7 @@ class Engine:
         if not waiting:
             return True
         over = asyncio.get_running_loop().create_future()
-        timer = self.clock.call_later(seconds, lambda: over.done() or over.set_result(None))
+        timer = self.clock.call_later(seconds, partial(resolve, over))
         try:
             while waiting and not over.done():
                 done, _ = await asyncio.wait({*waiting, over}, return_when=asyncio.FIRST_COMPLETED)

@@ -103,7 +103,9 @@ class Problem(NamedTuple):
 class InvalidPayload(DurableError, ValueError):
     """A payload doesn't fit its job's annotation; `problems` has the path to each bad field."""
 
-    def __init__(self, job: str, problems: Sequence[Problem | tuple[str, str]], index: int | None = None) -> None:
+    def __init__(
+        self, job: str, problems: Sequence[Problem | tuple[str, str]], index: int | None = None
+    ) -> None:
         self.job = job
         self.problems = [Problem(*problem) for problem in problems]
         self.index = index

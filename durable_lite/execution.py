@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, NoReturn
 
@@ -16,8 +16,9 @@ from . import codec, failures
 from .calls import Calls, current_scope
 from .context import Context
 from .engine import Engine, logger
-from .errors import InvalidPayload, RunStopped, StoreError, StoreUnavailable
+from .errors import InvalidPayload, RunStopped, StoreError
 from .events import EventType
+from .guarded import GuardedWrites, Verb
 from .inflight import InFlight, Scope
 from .job import Job
 from .plain import plain_awaits
@@ -49,7 +50,12 @@ class Execution:
     """Executes a run under one claim; a warm one goes on under the next."""
 
     def __init__(
-        self, engine: Engine, job: Job[Any, Any], claim: Claim, checkpoints: list[Checkpoint], logs: list[LogRow]
+        self,
+        engine: Engine,
+        job: Job[Any, Any],
+        claim: Claim,
+        checkpoints: list[Checkpoint],
+        logs: list[LogRow],
     ) -> None:
         self.engine, self.job, self.run = engine, job, claim.run
         self.run_id = claim.run.id
@@ -63,8 +69,7 @@ class Execution:
         self.log.replays(logs)
         self.context = Context(self)
         self.cancel_callbacks: list[Callable[[], object]] = []
-        self._writing = asyncio.Lock()
-        self._queued = 0  # writes that wait for a store that is down
+        self._guarded = GuardedWrites(engine, self._may_write)
         self._signal: asyncio.Future[None] | None = None
         self._root: asyncio.Task[str] | None = None
         self._timers: list[Timer] = []
@@ -88,7 +93,8 @@ class Execution:
         """Run the job from the top. None: it has ended and the run is settled."""
         limit = self.job.max_recoveries
         if self.run.recoveries > limit:
-            return await self._end_timed_out("poison", f"claimed {limit} times without a new checkpoint")
+            await self._end_timed_out("poison", f"claimed {limit} times without a new checkpoint")
+            return None
         self._root = self.loop.create_task(self._main())
         self._root.add_done_callback(lambda _: self._poke())
         return await self._drive()
@@ -171,7 +177,7 @@ class Execution:
                 self._root.exception()  # seen, and dropped
             self.tell(EventType.SWALLOWED_STOP, {})
             self.warn(
-                "run.swallowed_stop: the job caught the engine's stop and went on; what it did then is dropped"
+                "run.swallowed_stop: the job caught the engine's stop; what it did after that is dropped"
             )
 
     # The ways to halt
@@ -284,21 +290,10 @@ class Execution:
         self.seq += 1
         return self.seq
 
-    async def write(self, verb: Callable[..., Awaitable[Refusal | None]], *args: Any) -> bool:
-        """A guarded write, tried until the store answers. False: refused, and the run is stopped.
-
-        While one write waits for a store that is down, those after it wait behind it, so that the
-        sequence that is stored has no gaps.
-        """
+    async def write(self, verb: Verb, *args: Any) -> bool:
+        """A guarded write of this generation. False: refused, and the run is stopped."""
         try:
-            if self._queued:
-                refusal = await self._write_in_turn(verb, args)
-            else:
-                try:
-                    refusal = await verb(self.run_id, self.generation, *args)
-                except StoreUnavailable as error:
-                    self.engine.store_down(error)
-                    refusal = await self._write_in_turn(verb, args)
+            refusal = await self._guarded(verb, self.run_id, self.generation, *args)
         except StoreError as error:
             self.fault(error)
             return False
@@ -307,24 +302,8 @@ class Execution:
         self.refused(refusal)
         return False
 
-    async def _write_in_turn(self, verb: Callable[..., Awaitable[Refusal | None]], args: Any) -> Refusal | None:
-        answered = False
-
-        async def once() -> Refusal | None:
-            nonlocal answered
-            refusal = await verb(self.run_id, self.generation, *args)
-            answered = True
-            return refusal
-
-        self._queued += 1
-        try:
-            async with self._writing:
-                refusal = await self.engine.persist(
-                    once, lambda: self.stop_reason not in (Stop.LOST, Stop.CANCELLED)
-                )
-        finally:
-            self._queued -= 1
-        return refusal if answered else Refusal(None, 0)
+    def _may_write(self) -> bool:
+        return self.stop_reason not in (Stop.LOST, Stop.CANCELLED)
 
     def refused(self, refusal: Refusal) -> None:
         """The store doesn't take this generation's writes any more."""

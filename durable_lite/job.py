@@ -115,7 +115,8 @@ class JobMaker:
     def __call__(self, fn: Callable[[Any, P], Awaitable[R]], /) -> Job[P, R]: ...
 
     def __call__(self, fn: Any, /) -> Any:
-        return Job(fn, self._name or getattr(fn, "__name__", type(fn).__name__), **self._policies)
+        name = self._name or str(getattr(fn, "__name__", type(fn).__name__))
+        return Job(fn, name, **self._policies)
 
 
 def collect_jobs(source: Jobs) -> dict[str, Job[Any, Any]]:
@@ -163,5 +164,7 @@ def _walk(source: Jobs) -> Iterable[Job[Any, Any]]:
 
 def _name(value: Any, option: str) -> str:
     if not isinstance(value, str) or not value or len(value) > _NAME_LIMIT or not value.isprintable():
-        raise InvalidOption(option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}")
+        raise InvalidOption(
+            option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}"
+        )
     return value

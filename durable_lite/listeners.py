@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .engine import logger
 from .events import Event
 
-__all__ = ["Listener", "Listeners"]
+__all__ = ["Listener", "Listeners", "logger"]
 
+logger = logging.getLogger("durable_lite")
 Listener = Callable[[Event], Any]
 
 
@@ -33,6 +34,9 @@ class Listeners:
             self._all.pop(key, None)
 
         return remove
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     def publish(self, event: Event) -> None:
         """Tell all. From a step's thread it is told on the event loop, soon."""

@@ -101,7 +101,9 @@ class Store(ABC):
     def __init__(self) -> None:
         self._listeners: dict[Callable[[Change], None], bool] = {}
 
-    def listen(self, callback: Callable[[Change], None], *, claimable_only: bool = False) -> Callable[[], None]:
+    def listen(
+        self, callback: Callable[[Change], None], *, claimable_only: bool = False
+    ) -> Callable[[], None]:
         """Call `callback` after commits; a hint, not a log. Returns a function that ends it."""
         self._listeners[callback] = claimable_only
 
@@ -160,7 +162,9 @@ class Store(ABC):
         """Those of `workers` that are proven gone. Empty where nothing can prove it."""
 
     @abstractmethod
-    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+    async def claim_runs(
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
+    ) -> list[Claim]:
         """Take up to `limit` claimable runs of `jobs` by (priority desc, created_at, id).
 
         First whatever has its `ready_at` at or before `now` becomes claimable. Each claim sets
@@ -194,8 +198,8 @@ class Store(ABC):
     async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
         """Guarded: let go of a run. Ends the lease, writes the events and what was buffered.
 
-        FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the idempotency key. PENDING is a release: claimable
-        at once, generation + 1.
+        FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the idempotency key. PENDING is a release:
+        claimable at once, generation + 1.
         """
 
     # Steps
@@ -205,7 +209,9 @@ class Store(ABC):
         """Guarded: store one step or wait. The hot path: one statement, one commit."""
 
     @abstractmethod
-    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+    async def save_failure(
+        self, run_id: str, generation: int, step: StepRow, event: NewEvent
+    ) -> Refusal | None:
         """Guarded: store a step's failure, replacing an earlier one, with its `step.failed` event.
 
         Failures (failed, retrying) of steps nested under it are removed: a new try tries them again.
@@ -263,5 +269,7 @@ class Store(ABC):
 
 # Used by tests and wrappers that treat all verbs alike.
 VERBS: tuple[str, ...] = tuple(
-    name for name, value in vars(Store).items() if getattr(value, "__isabstractmethod__", False) and name not in ("open", "close")
+    name
+    for name, value in vars(Store).items()
+    if getattr(value, "__isabstractmethod__", False) and name not in ("open", "close")
 )

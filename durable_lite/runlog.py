@@ -29,7 +29,12 @@ class RunLog:
     """
 
     def __init__(
-        self, run_id: str, attempt: int, clock: Clock, metadata: str, tell: Callable[[str, dict[str, Any]], None]
+        self,
+        run_id: str,
+        attempt: int,
+        clock: Clock,
+        metadata: str,
+        tell: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._run_id, self._attempt, self._clock, self._tell = run_id, attempt, clock, tell
         self._lines: list[LogRow] = []

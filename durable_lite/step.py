@@ -38,13 +38,19 @@ class StepOptions(NamedTuple):
 
     def over(self, other: StepOptions) -> StepOptions:
         """These options, and `other` where they say nothing."""
-        return StepOptions(*(mine if mine is not None else theirs for mine, theirs in zip(self, other, strict=True)))
+        return StepOptions(
+            self.retry if self.retry is not None else other.retry,
+            self.timeout if self.timeout is not None else other.timeout,
+            self.title if self.title is not None else other.title,
+        )
 
 
 NO_OPTIONS = StepOptions()
 
 
-def step(*, retry: Retry | None = None, timeout: Duration = None, title: str | None = None) -> Callable[[F], F]:
+def step(
+    *, retry: Retry | None = None, timeout: Duration = None, title: str | None = None
+) -> Callable[[F], F]:
     """Give a step function its options once, for every `ctx.step` that calls it.
 
     `timeout` counts awake time of one attempt. `ctx.options(…)` at the call goes before these.

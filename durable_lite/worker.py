@@ -10,11 +10,11 @@ from typing import Any
 
 from .engine import Engine, Options, logger
 from .errors import StoreError
-from .events import Event
 from .execution import Execution, Stop
 from .job import Job, manifest
+from .listeners import Listeners
 from .ports import TICK, Clock, Entropy, Offload, Store
-from .records import Beat, Change, Claim, Lease
+from .records import Change, Claim, Lease
 from .staleness import LeaseWatch
 
 __all__ = ["Worker"]
@@ -37,11 +37,11 @@ class Worker:
         clock: Clock,
         entropy: Entropy,
         offload: Offload,
-        publish: Callable[[Event], None],
+        listeners: Listeners,
     ) -> None:
         self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
         self.options, self.clock = options, clock
-        self.engine = Engine(store, clock, entropy, offload, options, publish, self.wake_sweep)
+        self.engine = Engine(store, clock, entropy, offload, options, listeners, self.wake_sweep)
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
         self._warm: OrderedDict[str, Execution] = OrderedDict()
@@ -119,7 +119,11 @@ class Worker:
     def _hear(self, change: Change) -> None:
         if change.claimable or change.run_id is None:
             self._claim_now.set()
-        if not self._foreign and change.run_id not in self._tasks:
+        if (
+            not self._foreign
+            and not (change.claimable and change.run_id)
+            and change.run_id not in self._tasks
+        ):
             self._look = True  # somebody may have claimed something: keep an eye on it
             self._beat_now.set()
 
@@ -239,7 +243,8 @@ class Worker:
                 await self.beat()
             if not self.executing:
                 beaten = now
-            if self._look or (self._foreign and now - swept >= min(interval, _LOOK)) or now - swept >= _FALLBACK:
+            since = now - swept
+            if self._look or since >= _FALLBACK or (self._foreign and since >= min(interval, _LOOK)):
                 self._look, swept = False, now
                 try:
                     await self._sweep_others()

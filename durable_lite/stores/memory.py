@@ -79,7 +79,12 @@ class MemoryStore(Store):
                 idempotency_expires_at=new.idempotency_expires_at,
                 key_live=int(new.idempotency_key is not None),
             )  # fmt: skip
-            self._runs[new.id], self._steps[new.id], self._events[new.id], self._logs[new.id] = row, {}, [], {}
+            self._runs[new.id], self._steps[new.id], self._events[new.id], self._logs[new.id] = (
+                row,
+                {},
+                [],
+                {},
+            )
             self._record(new.id, new.created_at, EventType.TRIGGERED, {})
             created.append(Created(self._runs[new.id], "created"))
         for outcome in created:
@@ -116,7 +121,9 @@ class MemoryStore(Store):
     async def gone_workers(self, workers: Collection[str]) -> set[str]:
         return set()
 
-    async def claim_runs(self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str) -> list[Claim]:
+    async def claim_runs(
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
+    ) -> list[Claim]:
         known = set(jobs)
         for row in list(self._runs.values()):
             if not row.claimable and row.ready_at is not None and row.ready_at <= now:
@@ -172,7 +179,10 @@ class MemoryStore(Store):
         done = []
         for seen in leases:
             lease = self._leases.get(seen.run_id)
-            if lease is None or (lease.generation, lease.heartbeat_at) != (seen.generation, seen.heartbeat_at):
+            if lease is None or (lease.generation, lease.heartbeat_at) != (
+                seen.generation,
+                seen.heartbeat_at,
+            ):
                 continue
             row = self._end_lease(lease.run_id)
             check(row.id, row.status, Status.STALE)
@@ -216,7 +226,9 @@ class MemoryStore(Store):
         self.announce(Change(run_id, claimable=False))
         return None
 
-    async def save_failure(self, run_id: str, generation: int, step: StepRow, event: NewEvent) -> Refusal | None:
+    async def save_failure(
+        self, run_id: str, generation: int, step: StepRow, event: NewEvent
+    ) -> Refusal | None:
         if refusal := self._refusal(run_id, generation):
             return refusal
         if event not in self._events[run_id]:
@@ -345,7 +357,9 @@ class MemoryStore(Store):
         """Write a transition's event after everything that the run has so far."""
         row = self._runs[run_id]
         steps = (step.seq for step in self._steps[run_id].values() if step.seq is not None)
-        last = max(row.seq, max(steps, default=0), self._events[run_id][-1].seq if self._events[run_id] else 0)
+        last = max(
+            row.seq, max(steps, default=0), self._events[run_id][-1].seq if self._events[run_id] else 0
+        )
         self._events[run_id].append(NewEvent(last + 1, at, type, json.dumps(data)))
         self._runs[run_id] = row._replace(seq=last + 1)
 
@@ -353,9 +367,7 @@ class MemoryStore(Store):
         self._leases.pop(run_id, None)
         return self._runs[run_id]
 
-    def _flush(
-        self, run_id: str, progress: str | None, metadata: str | None, logs: Sequence[LogRow]
-    ) -> None:
+    def _flush(self, run_id: str, progress: str | None, metadata: str | None, logs: Sequence[LogRow]) -> None:
         row = self._runs[run_id]
         self._runs[run_id] = row._replace(
             progress=row.progress if progress is None else progress,
@@ -366,4 +378,4 @@ class MemoryStore(Store):
 
     def _forget(self, run_id: str) -> None:
         for table in (self._runs, self._steps, self._events, self._logs):
-            table.pop(run_id, None)  # type: ignore[attr-defined]
+            table.pop(run_id, None)

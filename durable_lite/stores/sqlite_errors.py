@@ -7,7 +7,7 @@ import sqlite3
 
 from ..errors import StoreError, StoreUnavailable
 
-__all__ = ["explain", "is_busy", "locked_too_long"]
+__all__ = ["explain", "is_busy", "is_damaged", "locked_too_long"]
 
 _CORRUPT = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database (or it is encrypted)",
@@ -36,6 +36,11 @@ def is_busy(error: BaseException) -> bool:
     return _code(error) == sqlite3.SQLITE_BUSY
 
 
+def is_damaged(error: BaseException) -> bool:
+    """Whether the file is no database, or not a sound one: trying again won't help."""
+    return _code(error) in _CORRUPT
+
+
 def locked_too_long(path: str, seconds: float) -> StoreUnavailable:
     return StoreUnavailable(f"{path}: another process has kept the file locked for {seconds:g} s")
 
@@ -51,6 +56,8 @@ def explain(error: Exception, path: str) -> Exception:
         return _cant_open(path)
     if code in _CORRUPT:
         return StoreError(f"{path} {_CORRUPT[code]}")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return StoreUnavailable(f"{path} was moved or deleted while it was open")
     if code in _UNAVAILABLE:
         return StoreUnavailable(f"{path} {_UNAVAILABLE[code]} ({name})")
     return StoreError(f"{path}: {error} ({name})")

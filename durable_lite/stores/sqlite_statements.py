@@ -34,7 +34,10 @@ COUNT_CHECKPOINTS = "SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_i
 # Claims
 
 ANY_DUE = "SELECT 1 FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? LIMIT 1"
-NEXT_DUE = "SELECT ready_at FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1"
+NEXT_DUE = """
+SELECT ready_at FROM runs INDEXED BY runs_due
+WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
+"""
 ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
 PROMOTE = "UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ?"
 BEST = """
@@ -68,7 +71,8 @@ ON CONFLICT (run_id, path) DO UPDATE SET {_REPLACED}
 CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_id = ?"
 STEPS = f"SELECT {_STEP} FROM steps WHERE run_id = ? ORDER BY seq IS NULL, seq, started_at, path"
 FORGET_INNER_FAILURES = """
-DELETE FROM steps WHERE run_id = ?1 AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
+DELETE FROM steps
+WHERE run_id = ?1 AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
 """  # '0' comes after '/'
 CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
 HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
@@ -121,7 +125,7 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
     """
     f = filter
     table = "tags" if f.tag is not None else "runs"
-    key = f"{table}.created_at, {table}.{'run_id' if table == 'tags' else 'id'}"
+    key = (f"{table}.created_at", f"{table}.{'run_id' if table == 'tags' else 'id'}")
     terms: list[str] = []
     values: list[object] = []
     if f.created_after is not None:
@@ -131,7 +135,7 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
         terms.append(f"{table}.created_at < ?")
         values.append(f.created_before)
     if f.cursor is not None:
-        terms.append(f"({key}) < (?, ?)")
+        terms.append(f"({', '.join(key)}) < (?, ?)")
         values.extend(f.cursor)
     if f.job is not None:
         terms.append("runs.job = ?")
@@ -152,7 +156,9 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
     if statuses:
         terms.append("runs.status = ?")
     one = f"SELECT {_RUN} FROM {source}" + (f" WHERE {' AND '.join(terms)}" if terms else "")
-    parts = [(one, [*values, status]) for status in statuses] or [(one, values)]
+    if not statuses:
+        return f"{one} ORDER BY {', '.join(f'{name} DESC' for name in key)} LIMIT ?", [*values, f.limit]
+    # The parts of a compound are ordered by position.
     order = ", ".join(f"{1 + RunRow._fields.index(name)} DESC" for name in ("created_at", "id"))
-    sql = " UNION ALL ".join(part for part, _ in parts) + f" ORDER BY {order} LIMIT ?"
-    return sql, [value for _, some in parts for value in some] + [f.limit]
+    everything = [value for status in statuses for value in (*values, status)]
+    return f"{' UNION ALL '.join([one] * len(statuses))} ORDER BY {order} LIMIT ?", [*everything, f.limit]

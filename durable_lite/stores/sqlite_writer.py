@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
 from ..records import Change
-from .sqlite_errors import explain, is_busy, locked_too_long
+from .sqlite_errors import explain, is_busy, is_damaged, locked_too_long
 
 __all__ = ["Backoff", "Busy", "Work", "Writer"]
 
@@ -91,7 +91,7 @@ class Writer:
             return False
         try:
             return self._cursor.execute(statement, values).rowcount == 1
-        except sqlite3.Error:
+        except Exception:
             return False
 
     async def write(self, work: Work, *, single: bool = False, urgent: bool = False) -> Any:
@@ -291,6 +291,6 @@ class Writer:
     def _failed(self, error: Exception) -> Exception:
         """A transaction that could not begin or be committed: all of it was undone."""
         explained = explain(error, self._path)
-        if isinstance(explained, StoreUnavailable):
+        if isinstance(explained, StoreUnavailable) or is_damaged(error):
             return explained
         return StoreUnavailable(f"{self._path}: the transaction failed and was undone: {error}")

@@ -6,9 +6,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from ..durations import seconds
+from ..engine import resolve
 from ..ports import Clock, Timer
 from ..step import Duration
 
@@ -53,8 +55,8 @@ class VirtualClock(Clock):
         return self._monotonic
 
     async def sleep(self, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        timer = self.call_later(seconds, lambda: future.done() or future.set_result(None))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self.call_later(seconds, partial(resolve, future))
         try:
             await future
         finally:
@@ -118,7 +120,7 @@ class VirtualClock(Clock):
         ready: Any = getattr(asyncio.get_running_loop(), "_ready", None)
         if ready is not None:
             await asyncio.sleep(0)
-            while ready:
+            while ready:  # noqa: ASYNC110  nothing signals an idle loop
                 await asyncio.sleep(0)
             return
         quiet = 0

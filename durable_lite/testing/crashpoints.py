@@ -43,9 +43,12 @@ class CrashReport(NamedTuple):
 class World:
     """One life of one process: its clock, and `durable(…)` on the store that may die under it."""
 
-    def __init__(self, store: Store, clock: VirtualClock, seed: int, ledger: Ledger, always_replay: bool) -> None:
+    def __init__(
+        self, store: Store, clock: VirtualClock, seed: int, ledger: Ledger, always_replay: bool
+    ) -> None:
         self.clock = clock
-        self._store, self._seed, self._ledger = FaultyStore(store), seed, ledger
+        self._store = FaultyStore(store)  # type: ignore[abstract]  # its verbs are generated
+        self._seed, self._ledger = seed, ledger
         self._always_replay = always_replay
         self._store.before, self._store.after = self._before, self._after
         self._die_at: tuple[int, str] | None = None

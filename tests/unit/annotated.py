@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+
+from durable_lite.shapes import return_shape
 
 if TYPE_CHECKING:
     from nowhere import Missing
@@ -48,6 +51,43 @@ def local() -> tuple[Callable[[], Any], Any]:
         return [Local(1)]
 
     return fn, Local
+
+
+@dataclasses.dataclass
+class Partly:
+    missing: Missing
+    point: Point
+
+
+def before_its_class() -> tuple[Any, Any]:
+    def fn() -> list[Later]:
+        return [Later()]
+
+    shape = return_shape(fn)
+
+    @dataclasses.dataclass
+    class Later: ...
+
+    return fn, shape
+
+
+class TypeAliasType:
+    """What `type X = …` makes, for a Python before 3.12."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.__value__: Any = None
+
+
+def tree_of(leaf: Any) -> Any:
+    """`type Tree = leaf | list[Tree]`."""
+    if sys.version_info >= (3, 12):
+        scope = {"leaf": leaf}
+        exec("type Tree = leaf | list[Tree]", scope)  # noqa: S102 (no syntax of 3.11)
+        return scope["Tree"]
+    tree = TypeAliasType("Tree")
+    tree.__value__ = leaf | list[tree]
+    return tree
 
 
 def takes_late(ctx: Missing, payload: Late) -> None: ...

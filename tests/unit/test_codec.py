@@ -666,6 +666,20 @@ class TestDataclasses:
             assert type(back) is type(value)
             assert back == value
 
+    def test_one_field_whose_annotation_is_unknown(self):
+        shape = shape_of(annotated.Partly)
+        value = annotated.Partly([1], annotated.Point("a"))
+        assert decode(encode(value, shape, key="k"), shape) == value
+
+    def test_a_new_field_where_no_init_fills_it(self):
+        @dataclasses.dataclass(init=False)
+        class Bare:
+            a: int
+            b: list[int] = dataclasses.field(default_factory=lambda: [7])
+
+        back = decode('{"$":"dataclass:Bare","v":{"a":1}}', shape_of(Bare))
+        assert (back.a, back.b) == (1, [7])
+
 
 class Row(typing.TypedDict):
     color: typing.Required[Color]
@@ -721,6 +735,10 @@ class TestShapes:
         value = {"color": Color.RED, "more": [{"color": Color.BLUE}]}
         shape = shape_of(list[Row])
         assert decode(encode([value], shape, key="k"), shape) == [value]
+
+    def test_an_alias_that_holds_itself(self):
+        shape = shape_of(annotated.tree_of(Color))
+        assert decode(encode([[Color.RED]], shape, key="k"), shape) == [[Color.RED]]
 
     def test_it_is_cached(self):
         assert shape_of(list[Point]) is shape_of(list[Point])
@@ -784,6 +802,11 @@ class TestReturnShape:
         assert made[0][1] is not made[1][1]
         for fn, cls in made:
             assert self.finds(fn, cls(1))
+
+    def test_a_class_that_is_defined_later(self):
+        fn, shape = annotated.before_its_class()
+        assert shape is None
+        assert self.finds(fn, fn()[0])
 
     def test_a_class_defined_again_is_the_new_one(self):
         scope: dict[str, Any] = {"__name__": __name__, "dataclass": dataclasses.dataclass}

@@ -1,0 +1,51 @@
+"""One execution's guarded writes, in order, for as long as the store takes to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .engine import Engine
+from .errors import StoreUnavailable
+from .records import Refusal
+
+__all__ = ["GuardedWrites", "Verb"]
+
+Verb = Callable[..., Awaitable[Refusal | None]]
+
+
+class GuardedWrites:
+    """Calls guarded verbs with back-off while the store is down.
+
+    While one write waits for the store, those after it wait behind it, so that the sequence that is
+    stored has no gaps. `wanted` says whether an answer still matters.
+    """
+
+    def __init__(self, engine: Engine, wanted: Callable[[], bool]) -> None:
+        self._engine, self._wanted = engine, wanted
+        self._in_turn = asyncio.Lock()
+        self._queued = 0
+
+    async def __call__(self, verb: Verb, *args: Any) -> Refusal | None:
+        """None: written. Raises `StoreError` where trying again can't help."""
+        if not self._queued:
+            try:
+                return await verb(*args)
+            except StoreUnavailable as error:
+                self._engine.store_down(error)
+        self._queued += 1
+        try:
+            async with self._in_turn:
+                return await self._patiently(verb, args)
+        finally:
+            self._queued -= 1
+
+    async def _patiently(self, verb: Verb, args: Any) -> Refusal | None:
+        answers: list[Refusal | None] = []
+
+        async def once() -> None:
+            answers.append(await verb(*args))
+
+        await self._engine.persist(once, self._wanted)
+        return answers[0] if answers else Refusal(None, 0)

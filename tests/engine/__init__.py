@@ -1,0 +1,1 @@
+"""The engine's behaviour: jobs executed in virtual time, over real stores."""

@@ -1,0 +1,47 @@
+"""The stores and modes that the engine's tests run over.
+
+`async with make_store() as store:` gives an open, empty store, `make_store(2)` two handles on one.
+`async with make_app(jobs) as app:` gives a started app on a store of its own, once as usual and once
+with `always_replay`. Tests that count events or calls use `apps.app(store, jobs)` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.conformance.stores import STORES, opened
+from tests.engine.apps import App, app
+
+MakeStore = Callable[..., AbstractAsyncContextManager[Any]]
+MakeApp = Callable[..., AbstractAsyncContextManager[App]]
+
+
+@pytest.fixture(params=["memory", "sqlite-relaxed"], ids=["memory", "sqlite"])
+def make_store(request: pytest.FixtureRequest) -> MakeStore:
+    place = STORES[request.param]
+
+    @asynccontextmanager
+    async def make(handles: int = 1) -> AsyncIterator[Any]:
+        async with opened(place, handles) as stores:
+            yield stores[0] if handles == 1 else stores
+
+    return make
+
+
+@pytest.fixture(params=[False, True], ids=["once", "replay"])
+def always_replay(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def make_app(make_store: MakeStore, always_replay: bool) -> MakeApp:
+    @asynccontextmanager
+    async def make(jobs: Any, **options: Any) -> AsyncIterator[App]:
+        async with make_store() as store, app(store, jobs, always_replay=always_replay, **options) as durable:
+            yield durable
+
+    return make

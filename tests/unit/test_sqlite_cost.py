@@ -1,0 +1,222 @@
+"""What the verbs of the SQLite store cost: statements, query plans, and work as finished runs pile up."""
+
+import sqlite3
+from contextlib import contextmanager
+
+import pytest
+
+from durable_lite.records import Beat, RunFilter
+from durable_lite.status import Status
+from durable_lite.stores.sqlite import SQLiteStore
+from tests.conformance.build import NOW, claim, create, event, executing, log, new_run, settlement, step
+from tests.unit.sqlite_files import opened
+
+FINISHED = 5_000
+
+
+@contextmanager
+def traced(store: SQLiteStore):
+    """What either connection executes, as SQL with its values."""
+    statements: list[str] = []
+    for connection in store.connections:
+        connection.set_trace_callback(statements.append)
+    yield statements
+    for connection in store.connections:
+        connection.set_trace_callback(None)
+
+
+@contextmanager
+def counted(store: SQLiteStore):
+    """How many instructions SQLite's virtual machine executes, give or take 10 a statement."""
+    steps = [0]
+
+    def tick() -> int:
+        steps[0] += 10
+        return 0
+
+    for connection in store.connections:
+        connection.set_progress_handler(tick, 10)
+    yield steps
+    for connection in store.connections:
+        connection.set_progress_handler(None, 0)
+
+
+def fill(store: SQLiteStore, count: int) -> None:
+    """Finished runs, each with a step and an event, as fast as SQL can."""
+    for statement in (
+        """INSERT INTO runs SELECT
+            'old-' || value, 'job', NULL, 'COMPLETED', 'default', 0, value, NULL, 0, value, value + 1, '{}',
+            '1', NULL, 1, 1, 0, 0, 1, 'w', 3, 0.5, value, NULL, NULL, NULL, '{}', NULL, '["t"]', NULL, '{}',
+            '["global","k' || value || '"]', NULL, 1 FROM (WITH RECURSIVE n(value) AS (
+                SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?) SELECT value FROM n)""",
+        """INSERT INTO steps SELECT id, 'a', 2, 'step', 'completed', 'f', NULL, '1', NULL, 0, 1, 1, 1.0, 2.0,
+            NULL, NULL FROM runs WHERE id LIKE 'old-%' LIMIT ?""",
+        "INSERT INTO events SELECT id, 3, 2.0, 'run.completed', '{}' FROM runs WHERE id LIKE 'old-%' LIMIT ?",
+        "INSERT INTO tags SELECT 't', created_at, id FROM runs WHERE id LIKE 'old-%' LIMIT ?",
+    ):
+        store.connections[0].execute(statement, (count,))
+
+
+# Statements
+
+
+async def test_a_checkpoint_is_one_statement_and_one_commit():
+    async with opened() as store:
+        await executing(store)
+        with traced(store) as statements:
+            assert await store.save_step("r", 1, step("a", 3)) is None
+        [insert] = statements
+        assert insert.lstrip().startswith("INSERT INTO steps")
+
+
+async def test_a_strict_checkpoint_alone_is_one_statement_too():
+    async with opened(durability="strict") as store:
+        await executing(store)
+        with traced(store) as statements:
+            assert await store.save_step("r", 1, step("a", 3)) is None
+        assert len(statements) == 1
+
+
+async def test_a_refused_checkpoint_reads_why_once():
+    async with opened(durability="strict") as store:
+        await executing(store)
+        await store.cancel_run("r", NOW)
+        with traced(store) as statements:
+            assert await store.save_step("r", 1, step("a", 3)) == ("CANCELLED", 2)
+        assert [statement.split()[0] for statement in statements] == ["INSERT", "SELECT"]
+
+
+async def test_a_claim_that_finds_nothing_takes_no_write_lock():
+    async with opened() as store:
+        await create(store, job="unknown")
+        await create(store, "later", ready_at=NOW + 60)
+        with traced(store) as statements:
+            assert await claim(store, jobs=("job", "other")) == []
+        assert {statement.split()[0] for statement in statements} == {"SELECT"}
+
+
+async def test_verbs_with_nothing_to_do_write_nothing():
+    async with opened() as store:
+        with traced(store) as statements:
+            assert await store.beat("w", [], NOW) == {}
+            assert await store.mark_stale([], "heartbeat", NOW) == []
+            assert await store.purge(NOW, 10) == 0
+        assert {statement.split()[0] for statement in statements} <= {"SELECT"}
+
+
+async def test_a_beat_is_one_transaction_however_many_runs():
+    async with opened() as store:
+        for number in range(5):
+            await create(store, f"r{number}")
+        claims = await claim(store)
+        with traced(store) as statements:
+            await store.beat("w", [Beat(found.run.id, 1, 0.5) for found in claims], NOW + 5)
+        assert [statement.split()[0] for statement in statements] == ["BEGIN", *["UPDATE"] * 5, "COMMIT"]
+
+
+# Plans and work
+
+
+async def exercise(store: SQLiteStore) -> None:
+    """Every verb, with at least one row to find for each."""
+    await store.create_runs(
+        [new_run("a", tags='["t"]', idempotency_key="k"), new_run("b", ready_at=NOW + 1), new_run("c")]
+    )
+    await store.create_runs([new_run("a", idempotency_key="k"), new_run("d", idempotency_key="k")])
+    await store.next_due()
+    claims = await store.claim_runs("w", ["job", "other"], 5, NOW + 2, "lease")
+    assert len(claims) == 3
+    await store.save_step("a", 1, step("s", 3, run_id="a"))
+    await store.save_failure("a", 1, step("s/f", run_id="a"), event(4))
+    await store.beat("w", [Beat("a", 1, 0.1, '{"n": 1}', None, (log(run_id="a"),))], NOW + 3)
+    assert await store.mark_stale(await store.leases(), "heartbeat", NOW + 9)
+    assert len(await store.claim_runs("w", ["job"], 5, NOW + 9, "lease")) == 3
+    await store.settle("a", 3, settlement(Status.FAILED, 9))
+    await store.resume_run("a", NOW + 10)
+    await store.cancel_run("a", NOW + 11)
+    await store.settle("b", 3, settlement(Status.COMPLETED, 9))
+    for verb in (store.get_run, store.load_checkpoints, store.load_steps, store.read_logs):
+        await verb("a")
+    await store.read_events("a", 2, 10)
+    cursor = (NOW, "z")
+    for filter in (
+        RunFilter(limit=5),
+        RunFilter(cursor=cursor, limit=5),
+        RunFilter(created_after=NOW - 1, created_before=NOW + 1, limit=5),
+        RunFilter(statuses=("FAILED",), limit=5),
+        RunFilter(statuses=("FAILED", "CANCELLED", "EXECUTING"), cursor=cursor, limit=5),
+        RunFilter(job="job", limit=5),
+        RunFilter(job="job", statuses=("CANCELLED",), cursor=cursor, limit=5),
+        RunFilter(tag="t", cursor=cursor, limit=5),
+        RunFilter(tag="t", job="job", statuses=("COMPLETED",), cursor=cursor, limit=5),
+    ):
+        assert len(await store.list_runs(filter)) <= 5
+    await store.delete_run("a")
+    await store.gone_workers(["w"])
+    await store.cancel_run("c", NOW)
+    await store.delete_run("b")
+    await store.delete_run("c")
+
+
+async def test_no_statement_scans_what_finished_runs_fill():
+    async with opened() as store:
+        fill(store, 50)
+        with traced(store) as statements:
+            await exercise(store)
+            await store.purge(3.0, 2)
+        planned = 0
+        for statement in set(statements):
+            if statement.split()[0] not in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+                continue
+            for *_, plan in store.connections[0].execute(f"EXPLAIN QUERY PLAN {statement}"):
+                planned += 1
+                if plan == "SCAN runs USING INDEX runs_created" and " LIMIT " in statement:
+                    continue  # the newest runs, whatever they are: read in order, and no more than those
+                scanned = plan.split()[1] if plan.startswith("SCAN ") else None
+                assert scanned not in ("runs", "steps", "events", "logs", "tags"), (plan, statement)
+                assert "TEMP B-TREE" not in plan or "FROM logs" in statement or "FROM steps" in statement
+        assert planned > 30
+
+
+@pytest.mark.parametrize("durability", ["relaxed", "strict"])
+async def test_work_does_not_grow_with_finished_runs(durability):
+    work = []
+    for finished in (0, FINISHED):
+        async with opened(durability=durability) as store:
+            fill(store, finished)
+            with counted(store) as steps:
+                await exercise(store)
+            work.append(steps[0])
+    assert work[1] <= 1.2 * work[0], work
+
+
+async def test_lists_read_as_much_as_they_return():
+    async with opened() as store:
+        fill(store, FINISHED)
+        for filter in (
+            RunFilter(limit=10),
+            RunFilter(job="job", limit=10, cursor=(FINISHED / 2, "old")),
+            RunFilter(statuses=("COMPLETED", "FAILED"), limit=10),
+            RunFilter(tag="t", limit=10, created_before=100.0),
+        ):
+            with counted(store) as steps:
+                assert len(await store.list_runs(filter)) == 10
+            assert steps[0] < 3_000, (filter, steps)
+
+
+async def test_the_tables_have_the_columns_of_the_records():
+    from durable_lite.records import Lease, LogRow, RunRow, StepRow
+
+    async with opened() as store:
+        for table, row in (("runs", RunRow), ("steps", StepRow), ("logs", LogRow), ("leases", Lease)):
+            columns = store.connections[1].execute(f"SELECT name FROM pragma_table_info('{table}')")
+            assert tuple(name for (name,) in columns) == row._fields
+
+
+async def test_no_read_stays_open():
+    """One that did would keep the WAL file from ever being reset."""
+    async with opened() as store:
+        await exercise(store)
+        assert sqlite3.sqlite_version_info >= (3, 37)
+        busy, *_ = store.connections[0].execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert busy == 0
