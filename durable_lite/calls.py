@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import codec, failures
+from . import codec, eager, failures
 from .errors import KeyReused, NotSerializable, StepTimeout, TooLarge
 from .events import EventType
 from .inflight import Scope
@@ -27,6 +27,8 @@ __all__ = ["Calls", "current_scope"]
 current_scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("durable_lite_scope")
 
 ONCE = Retry(max_attempts=1)
+# Steps that never wait share the event loop after so many seconds, or steps.
+_BREATH, _STEPS = 0.002, 100
 
 
 def _same(error: BaseException) -> BaseException:
@@ -37,8 +39,8 @@ class StepCall:
     """A step in flight: what to do, its task, and the callers that wait for its output."""
 
     __slots__ = (
-        "abandoned", "args", "fn", "kwargs", "name", "options", "own", "parent", "path", "saving", "task",
-        "timed_out", "waiters",
+        "abandoned", "args", "error", "fn", "kwargs", "name", "options", "output", "own", "parent", "path",
+        "saving", "task", "timed_out", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +51,9 @@ class StepCall:
         self.parent = parent
         self.own = Scope(path, parent.owner, sync=not is_async(fn))
         self.task: asyncio.Task[None]
-        self.waiters: list[asyncio.Future[str]] = []
+        self.waiters: list[asyncio.Future[None]] = []
+        self.output: str | None = None
+        self.error: Callable[[], BaseException] | None = None
         self.saving = False  # its result is on its way to the store: too late to cancel
         self.timed_out = False
         self.abandoned = False  # a sync function runs on, but nobody wants its result
@@ -60,14 +64,17 @@ class StepCall:
             self.task.cancel()
 
     def answer(self, output: str) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(output)
+        self.output = output
+        self._wake()
 
     def fail(self, make: Callable[[], BaseException]) -> None:
+        self.error = make
+        self._wake()
+
+    def _wake(self) -> None:
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_exception(make())
+                waiter.set_result(None)
 
     def drop(self) -> None:
         for waiter in self.waiters:
@@ -84,6 +91,7 @@ class Calls:
         self._inflight = execution.inflight
         self.memo = {checkpoint.path: checkpoint for checkpoint in checkpoints}
         self.active: dict[str, StepCall] = {}
+        self._breathed, self._unbroken = self._engine.clock.monotonic(), 0
 
     # Steps
 
@@ -110,34 +118,47 @@ class Calls:
             if execution.must_sweep():
                 await execution.sweep()
             call = self.active.get(path) or self._start(scope, path, fn, args, kwargs, options)
+            if call.output is not None or call.error is not None:
+                if self._breathless():  # it ended without a turn of the event loop
+                    await asyncio.sleep(0)
+                    self._breathed, self._unbroken = self._engine.clock.monotonic(), 0
+                return await self._answer(call)
         else:
-            self._notice_reuse(path, call.name, None, fn, args, kwargs)
-        waiter: asyncio.Future[str] = execution.loop.create_future()
+            arguments = digest(call.args, call.kwargs) if self._engine.strict else None
+            self._notice_reuse(path, call.name, arguments, fn, args, kwargs)
+        waiter: asyncio.Future[None] = execution.loop.create_future()
         call.waiters.append(waiter)
         try:
-            output = await waiter
+            await waiter
         except asyncio.CancelledError:
             call.waiters.remove(waiter)
             if not call.waiters:
                 call.cancel()
             raise
-        if execution.replay_now():
-            await execution.replay_from_here()
-        return codec.decode(output, return_shape(fn))
+        return await self._answer(call)
+
+    async def _answer(self, call: StepCall) -> Any:
+        """What a call that has just ended gives to each that waited for it."""
+        if call.output is None:
+            assert call.error is not None
+            raise call.error()
+        if self._execution.replay_now():
+            await self._execution.replay_from_here()
+        return codec.decode(call.output, return_shape(call.fn))
 
     def _start(
         self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
     ) -> StepCall:
         call = self.active[path] = StepCall(path, fn, args, kwargs, options, scope)
         self._inflight.enter(scope)
-        token = current_scope.set(call.own)
-        call.task = self._execution.loop.create_task(self._run(call))
-        current_scope.reset(token)
+        eager.start(self._execution.loop, self._run(call))
         return call
 
     async def _run(self, call: StepCall) -> None:
         """One step's own task: its attempts, its back-off, its checkpoint."""
         execution, path = self._execution, call.path
+        call.task = asyncio.current_task()  # type: ignore[assignment]  # there is one
+        current_scope.set(call.own)
         try:
             count = 0
             memo = self.memo.get(path)
@@ -206,7 +227,10 @@ class Calls:
             if not future.done():
                 self._engine.keep_orphan(key, future)
             raise
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        call.own.sync = False  # a lambda that made a coroutine, which runs here
+        return await result
 
     async def _succeed(self, call: StepCall, value: Any, started: float, count: int) -> None:
         execution, path = self._execution, call.path
@@ -301,12 +325,17 @@ class Calls:
 
     # What the execution asks
 
-    def waiters(self) -> list[asyncio.Future[str]]:
+    def waiters(self) -> list[asyncio.Future[None]]:
         return [waiter for call in self.active.values() for waiter in call.waiters]
 
     def cancel_all(self) -> None:
         for call in list(self.active.values()):
             call.cancel()
+
+    def _breathless(self) -> bool:
+        """Whether the event loop should have a turn, however quick the steps are."""
+        self._unbroken += 1
+        return self._unbroken > _STEPS or self._engine.clock.monotonic() - self._breathed > _BREATH
 
     def _notice_reuse(
         self,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
-from . import keys
+from . import codec, keys
 from .codec import MAX_VALUE_BYTES
 from .durations import count, moment, optional_seconds, seconds
 from .engine import Options, logger
@@ -344,12 +344,21 @@ class Durable:
         return Run(self, await self._opened.resume_run(run_id, self.clock.now()))
 
     async def replay(self, run_id: str, payload: Any = None) -> Run[Any]:
-        """A new run of the same job, with the same payload unless another is given; no checkpoints."""
+        """A new run of the same job, with the same payload unless another is given; no checkpoints.
+
+        A `Durable(worker=False)` needs not know the job.
+        """
         row = await self._existing(run_id)
-        job = find_job(self.jobs, row.job)
-        given = job.payload.decode(row.payload) if payload is None else payload
-        options = {"queue": row.queue, "priority": row.priority, "tags": json.loads(row.tags)}
-        new = self._new_run(job, given, options)
+        if row.job in self.jobs or self._executes:
+            job = find_job(self.jobs, row.job)
+            given = job.payload.decode(row.payload) if payload is None else payload
+            options = {"queue": row.queue, "priority": row.priority, "tags": json.loads(row.tags)}
+            new = self._new_run(job, given, options)
+        else:  # this only steers, and has no need to know the job: the claim checks the payload
+            now = self.clock.now()
+            text = row.payload if payload is None else codec.encode(payload, key="payload")
+            new = NewRun(self._new_id(), row.job, row.version, row.queue, row.priority, now, now, text,
+                         environment=self._environment, tags=row.tags)  # fmt: skip
         trigger = json.dumps({"kind": "replay", "of": run_id})
         return (await self._create([new._replace(trigger=trigger, max_duration=row.max_duration)]))[0]
 

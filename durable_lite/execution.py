@@ -243,7 +243,9 @@ class Execution:
             output = self._root.result()
         except InvalidPayload as error:
             text = failures.describe(error)
-            await self._settle(Status.INVALID_PAYLOAD, EventType.FAILED, {"error": brief(text)}, error=text)
+            await self._settle(
+                Status.INVALID_PAYLOAD, EventType.FAILED, {"error": failures.brief(text)}, error=text
+            )
         except (Exception, asyncio.CancelledError) as error:
             await self._failed(error)
         else:
@@ -255,14 +257,14 @@ class Execution:
         retry, run = self.job.retry, self.run
         tries = self.attempt - run.first_attempt + 1
         if tries >= retry.max_attempts or failures.is_permanent(error):
-            await self._settle(Status.FAILED, EventType.FAILED, {"error": brief(text)}, error=text)
+            await self._settle(Status.FAILED, EventType.FAILED, {"error": failures.brief(text)}, error=text)
             return
         asked = failures.retry_after(error)
         delay = retry.delay(tries, self.engine.entropy.uniform()) if asked is None else asked
         ready_at = self.engine.clock.now() + delay
         if run.deadline is not None:
             ready_at = min(ready_at, run.deadline)
-        data = {"error": brief(text), "attempt": self.attempt + 1, "ready_at": ready_at}
+        data = {"error": failures.brief(text), "attempt": self.attempt + 1, "ready_at": ready_at}
         self.attempt += 1
         await self._settle(Status.WAITING, EventType.RETRYING, data, error=text, ready_at=ready_at)
 
@@ -390,9 +392,3 @@ class Execution:
         ours += self.calls.waiters()
         roots = [self._root, *(call.task for call in self.calls.active.values())]
         return [place for root in roots for place in plain_awaits(root, ours)]
-
-
-def brief(text: str) -> dict[str, Any]:
-    """A stored error without its traceback and arguments, for an event."""
-    stored = json.loads(text)
-    return {name: stored[name] for name in ("type", "message", "key") if name in stored}

@@ -16,7 +16,7 @@ from . import codec
 from .errors import AbortRun, NotSerializable, RetryAfter, StepFailed, TooLarge
 from .retry import never_retried
 
-__all__ = ["describe", "event", "is_permanent", "rebuild", "retry_after"]
+__all__ = ["brief", "describe", "event", "is_permanent", "rebuild", "retry_after"]
 
 _MESSAGE_LIMIT = 2_000
 _TRACEBACK_LIMIT = 16_000
@@ -49,9 +49,15 @@ def describe(error: BaseException, key: str = "") -> str:
 
 def event(text: str, count: int, wake_at: float | None) -> str:
     """The data of a `step.failed` event: the error without its traceback."""
+    error = brief(text)
+    path = error.pop("key", None)
+    return json.dumps({"path": path, "error": error, "failures": count, "retry_at": wake_at})
+
+
+def brief(text: str) -> dict[str, Any]:
+    """A stored error without its traceback and arguments, for an event."""
     stored = json.loads(text)
-    shown = {name: stored[name] for name in ("type", "message") if name in stored}
-    return json.dumps({"path": stored.get("key"), "error": shown, "failures": count, "retry_at": wake_at})
+    return {name: stored[name] for name in ("type", "message", "key") if name in stored}
 
 
 def rebuild(text: str, key: str = "") -> Exception:

@@ -87,11 +87,11 @@ class Shape:
 
     def __init__(self, members: Iterable[Member]) -> None:
         self._by_type: dict[type, Member] = {member.cls: member for member in members}
-        self._by_name: dict[str, Member] = {}
+        names = [cls.__name__ for cls in self._by_type]
         for member in self._by_type.values():
-            if member.name in self._by_name:  # two modules' classes of one name
+            if names.count(member.name) > 1:  # two modules' classes of one name
                 member.name = f"{member.cls.__module__}.{member.cls.__qualname__}"
-            self._by_name[member.name] = member
+        self._by_name: dict[str, Member] = {member.name: member for member in self._by_type.values()}
 
     def __repr__(self) -> str:
         return f"Shape({', '.join(self._by_name)})"

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 from . import codec
@@ -74,6 +75,8 @@ def options_of(fn: Callable[..., Any], given: StepOptions) -> StepOptions:
 
 def function_name(fn: Callable[..., Any]) -> str:
     """`module.function`, by which the reuse of a key is noticed."""
+    if type(fn) is FunctionType:
+        return f"{fn.__module__}.{fn.__qualname__}"
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
@@ -82,6 +85,8 @@ def function_name(fn: Callable[..., Any]) -> str:
 
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` makes a coroutine, so that it runs on the event loop."""
+    if type(fn) is FunctionType and fn.__code__.co_flags & inspect.CO_COROUTINE:
+        return True
     return inspect.iscoroutinefunction(fn) or (
         not inspect.isroutine(fn) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
     )

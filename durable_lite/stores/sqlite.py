@@ -197,10 +197,14 @@ class SQLiteStore(Store):
     # Steps
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
-        if self._writer is not None and self._writer.write_now(sql.SAVE_STEP, (*step, generation)):
-            if self._listeners:
-                self.announce(Change(run_id, claimable=False))
-            return None
+        if self._writer is not None:
+            count = self._writer.write_now(sql.SAVE_STEP, (*step, generation))
+            if count:
+                if self._listeners:
+                    self.announce(Change(run_id, claimable=False))
+                return None
+            if count == 0:
+                return await self._read(lambda cursor: writes.refusal(cursor, run_id))
         save = partial(writes.save_step, run_id=run_id, generation=generation, step=step)
         refusal: Refusal | None = await self._write(save, single=True)
         return refusal

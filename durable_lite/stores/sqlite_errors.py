@@ -56,8 +56,6 @@ def explain(error: Exception, path: str) -> Exception:
         return _cant_open(path)
     if code in _CORRUPT:
         return StoreError(f"{path} {_CORRUPT[code]}")
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
-        return StoreUnavailable(f"{path} was moved or deleted while it was open")
     if code in _UNAVAILABLE:
         return StoreUnavailable(f"{path} {_UNAVAILABLE[code]} ({name})")
     return StoreError(f"{path}: {error} ({name})")

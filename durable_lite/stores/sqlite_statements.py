@@ -6,10 +6,11 @@ from ..records import Checkpoint, Lease, LogRow, RunFilter, RunRow, StepRow
 from ..status import Status
 
 
-def _insert(table: str, fields: tuple[str, ...], verb: str = "INSERT") -> str:
-    return f"{verb} INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
+def _insert(table: str, fields: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
 
 
+_NUMBER = "(SELECT number FROM runs WHERE id = ?1)"
 _RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
 _STEP = ", ".join(StepRow._fields)
 _REPLACED = ", ".join(f"{name} = excluded.{name}" for name in StepRow._fields[2:])
@@ -26,10 +27,13 @@ KEY_HOLDER = (
 )
 LAST_SEQ = """
 SELECT (SELECT seq FROM steps INDEXED BY steps_seq
-        WHERE run_id = ?1 AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
-       (SELECT seq FROM events WHERE run_id = ?1 ORDER BY seq DESC LIMIT 1)
+        WHERE run_number = number AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
+       (SELECT seq FROM events WHERE run_number = number ORDER BY seq DESC LIMIT 1)
+FROM runs WHERE id = ?
 """
-COUNT_CHECKPOINTS = "SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_id = ? AND seq IS NOT NULL"
+COUNT_CHECKPOINTS = f"""
+SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_number = {_NUMBER} AND seq IS NOT NULL
+"""
 
 # Claims
 
@@ -64,27 +68,34 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 # Steps, events, logs
 
 SAVE_STEP = f"""
-INSERT INTO steps ({_STEP})
-SELECT {_STEP_VALUES} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
-ON CONFLICT (run_id, path) DO UPDATE SET {_REPLACED}
+INSERT INTO steps (run_number, {_STEP})
+SELECT number, {_STEP_VALUES} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
+ON CONFLICT (run_number, path) DO UPDATE SET {_REPLACED}
 """
-CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_id = ?"
-STEPS = f"SELECT {_STEP} FROM steps WHERE run_id = ? ORDER BY seq IS NULL, seq, started_at, path"
-FORGET_INNER_FAILURES = """
-DELETE FROM steps
-WHERE run_id = ?1 AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
+CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_number = {_NUMBER}"
+STEPS = f"SELECT {_STEP} FROM steps WHERE run_number = {_NUMBER} ORDER BY seq IS NULL, seq, started_at, path"
+FORGET_INNER_FAILURES = f"""
+DELETE FROM steps WHERE run_number = {_NUMBER}
+    AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
 """  # '0' comes after '/'
-CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
-HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
-EVENTS = """
-SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_id = ?1 AND seq > ?2
+CREATE_EVENT = """
+INSERT INTO events (run_number, run_id, seq, at, type, data) SELECT number, id, ?2, ?3, ?4, ?5 FROM runs WHERE id = ?1
+"""
+HAS_EVENT = f"""
+SELECT 1 FROM events WHERE run_number = {_NUMBER} AND seq = ?2 AND at = ?3 AND type = ?4 AND data = ?5
+"""
+EVENTS = f"""
+SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_number = {_NUMBER} AND seq > ?2
 UNION ALL
 SELECT seq, coalesce(finished_at, started_at), NULL, NULL, path, name, started_at
-FROM steps INDEXED BY steps_seq WHERE run_id = ?1 AND seq IS NOT NULL AND seq > ?2
+FROM steps INDEXED BY steps_seq WHERE run_number = {_NUMBER} AND seq IS NOT NULL AND seq > ?2
 ORDER BY 1 LIMIT ?3
 """
-CREATE_LOG = _insert("logs", LogRow._fields, "INSERT OR IGNORE")
-LOGS = f"SELECT {', '.join(LogRow._fields)} FROM logs WHERE run_id = ? ORDER BY attempt, at, path, ordinal"
+CREATE_LOG = f"""
+INSERT OR IGNORE INTO logs (run_number, {", ".join(LogRow._fields)})
+SELECT number, {", ".join(f"?{number}" for number in range(1, len(LogRow._fields) + 1))} FROM runs WHERE id = ?1
+"""
+LOGS = f"SELECT {', '.join(LogRow._fields)} FROM logs WHERE run_number = {_NUMBER} ORDER BY attempt, at, path, ordinal"
 
 # Removal
 
@@ -95,9 +106,9 @@ WHERE finished_at IS NOT NULL AND finished_at < ? ORDER BY finished_at LIMIT ?
 FORGET_TAGS = (
     "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
 )
-FORGET = tuple(
-    f"DELETE FROM {table} WHERE {column} = ?"
-    for table, column in (("steps", "run_id"), ("events", "run_id"), ("logs", "run_id"), ("runs", "id"))
+FORGET = (
+    *(f"DELETE FROM {table} WHERE run_number = {_NUMBER}" for table in ("steps", "events", "logs")),
+    "DELETE FROM runs WHERE id = ?1",
 )
 
 # Workers and facts

@@ -72,10 +72,11 @@ class WorkerLocks:
         return self._file is not None and self._file.is_free(slot)
 
     def close(self) -> None:
+        for worker in tuple(self._held):
+            self.release(worker)
         if self._file is not None:
             self._file.close()
         self._file, self._opened, self._identity = None, False, None
-        self._held.clear()
 
 
 def _kernel() -> str:

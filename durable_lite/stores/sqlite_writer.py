@@ -82,17 +82,17 @@ class Writer:
         self._stopped: asyncio.Future[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
 
-    def write_now(self, statement: str, values: tuple[object, ...]) -> bool:
-        """The short way for one statement that writes one row: whether it is done, and committed.
+    def write_now(self, statement: str, values: tuple[object, ...]) -> int | None:
+        """The short way for one statement: how many rows it wrote, committed.
 
-        If not, nothing was written, and `write` finds out why.
+        None: nothing was written, and it has to go through `write`, which also says what is wrong.
         """
         if self.threaded or self._queue or self._closing:
-            return False
+            return None
         try:
-            return self._cursor.execute(statement, values).rowcount == 1
+            return self._cursor.execute(statement, values).rowcount
         except Exception:
-            return False
+            return None
 
     async def write(self, work: Work, *, single: bool = False, urgent: bool = False) -> Any:
         """Commit `work` and return its result.

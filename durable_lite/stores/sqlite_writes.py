@@ -42,6 +42,7 @@ __all__ = [
     "find",
     "mark_stale",
     "purge",
+    "refusal",
     "register_worker",
     "resume_run",
     "save_failure",
@@ -119,7 +120,7 @@ def beat(cursor: Cursor, beats: Sequence[Beat], now: float) -> tuple[dict[str, R
     for one in beats:
         values = (now, one.executed, one.run_id, one.generation)
         if cursor.execute(sql.BEAT, values).rowcount == 0:
-            lost[one.run_id] = _refusal(cursor, one.run_id)
+            lost[one.run_id] = refusal(cursor, one.run_id)
             continue
         if one.progress is not None or one.metadata is not None:
             cursor.execute(sql.FLUSH, (one.progress, one.metadata, one.run_id))
@@ -177,13 +178,13 @@ def settle(
 def save_step(cursor: Cursor, run_id: str, generation: int, step: StepRow) -> tuple[Refusal | None, Changes]:
     if cursor.execute(sql.SAVE_STEP, (*step, generation)).rowcount:
         return None, (Change(run_id, claimable=False),)
-    return _refusal(cursor, run_id), ()
+    return refusal(cursor, run_id), ()
 
 
 def save_failure(
     cursor: Cursor, run_id: str, generation: int, step: StepRow, event: NewEvent
 ) -> tuple[Refusal | None, Changes]:
-    now = _refusal(cursor, run_id)
+    now = refusal(cursor, run_id)
     if now != (Status.EXECUTING, generation):
         return now, ()
     if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
@@ -292,7 +293,7 @@ def existing_run(cursor: Cursor, run_id: str) -> RunRow:
     return row
 
 
-def _refusal(cursor: Cursor, run_id: str) -> Refusal:
+def refusal(cursor: Cursor, run_id: str) -> Refusal:
     """What the run is now, for a caller whose guard failed."""
     row = cursor.execute(sql.GUARD, (run_id,)).fetchone()
     return Refusal(None, 0) if row is None else Refusal(*row)

@@ -32,8 +32,8 @@ async def ids(store, **options):
 async def test_order_is_priority_then_age_then_id(store):
     runs = [
         new_run("d", priority=0, created_at=NOW - 1),
-        new_run("b", priority=0, created_at=NOW - 2),
         new_run("c", priority=0, created_at=NOW - 2),
+        new_run("b", priority=0, created_at=NOW - 2),
         new_run("a", priority=-5, created_at=NOW - 9),
         new_run("z", priority=7, created_at=NOW),
         new_run("y", priority=10, created_at=NOW),

@@ -70,7 +70,7 @@ class Script:
         first = max(0, len(self.ids) - 1) if draw.wild else len(self.ids)  # the last one once more
         batch = []
         for n in range(first, first + 1 + draw.a % 3):
-            id = f"{n:02}"
+            id = f"{n * 37 % 100:02}"  # in no order
             key, ttl = [(None, None), (None, None), ("k", None), ("k", 3.0), ("l", 0.5)][(draw.b + n) % 5]
             batch.append(
                 new_run(
@@ -102,7 +102,7 @@ class Script:
         return Call("beat", ("w", list(unique.values()), self.now)) if unique else None
 
     async def mark_stale(self, draw: Draw) -> Call | None:
-        leases = sorted(await self.plain.leases())[draw.who % 3 :]
+        leases = sorted(await self.plain.leases())[draw.who % 2 :]
         if draw.wild:
             leases = [
                 lease._replace(
@@ -167,10 +167,10 @@ draws = st.builds(
     Draw,
     verb=st.sampled_from([*OFTEN, "resume", "cancel", "resume", "delete", "purge"]),
     who=st.integers(0, 5),
-    wild=st.sampled_from([False] * 5 + [True]),
+    wild=st.sampled_from([False] * 3 + [True]),
     a=st.integers(0, 11),
     b=st.integers(0, 11),
-    wait=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    wait=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
     again=st.sampled_from([False] * 3 + [True]),
 )
 
@@ -183,8 +183,8 @@ async def answer(store, call: Call) -> Any:
     return sorted(found) if call.verb == "mark_stale" else found
 
 
-@settings(max_examples=40)
-@given(script=st.lists(draws, min_size=5, max_size=40))
+@settings(max_examples=30)
+@given(script=st.lists(draws, min_size=15, max_size=45))
 async def test_any_sequence_of_verbs(store, script):
     plain = MemoryStore()
     await plain.open()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from durable_lite import Durable, Event
+from durable_lite import Durable, Event, Run
 from durable_lite.job import Jobs
 from durable_lite.ports import Store
 from durable_lite.ports_system import InlineOffload
 from durable_lite.testing import FaultyStore, SeededEntropy, VirtualClock
+from durable_lite.testing.faults import Dead
+
+__all__ = ["App", "Tally", "app", "types_of"]
 
 _ENOUGH_TURNS = 1000
 
@@ -32,6 +36,7 @@ class App(Durable):
         super().__init__(FaultyStore(store), jobs, **options)
         self.told: list[Event] = []
         self.listen(self.told.append)
+        self.died = asyncio.Event()
         self._before: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -40,33 +45,60 @@ class App(Durable):
 
     async def outcome(self, job: Any, payload: Any = None, **options: Any) -> Any:
         """Trigger a run and return its result, letting virtual time pass as needed."""
-        run = await self.trigger(job, payload, **options)
-        return await self.clock.run(run.result())
+        return await self.result(await self.trigger(job, payload, **options))
+
+    async def result(self, run: Run[Any] | str) -> Any:
+        """The result of a run, letting virtual time pass as needed."""
+        handle = await self.get_run(run if isinstance(run, str) else run.id)
+        return await self.clock.run(handle.result())
+
+    async def finished(self, run: Run[Any] | str) -> Run[Any]:
+        """A run once it has ended, however it did."""
+        handle = await self.get_run(run if isinstance(run, str) else run.id)
+        await asyncio.gather(self.clock.run(handle.result()), return_exceptions=True)
+        return await handle.refresh()
+
+    def heard(self, *types: str) -> list[Event]:
+        """The live events of these types."""
+        return [event for event in self.told if event.type in types]
+
+    # Death
+
+    def die_at(self, verb: str, path: str | None = None, *, when: str = "after", nth: int = 1) -> None:
+        """Kill the process before or after its n-th call of a store verb, for the step at `path`."""
+        left = nth
+
+        def hook(number: int, name: str, args: Any, *result: Any) -> None:
+            nonlocal left
+            if name == verb and (path is None or args[2].path == path):
+                left -= 1
+                if left == 0:
+                    self.kill()
+                    raise Dead
+
+        setattr(self.store, when, hook)
 
     def kill(self) -> None:
-        """The process dies here: nothing that it still does reaches the store.
-
-        Every task that was started since this app was is cancelled, of whatever app: start the one
-        that survives first.
-        """
+        """The process dies here: nothing that it still does reaches the store."""
         self.store.die()
+        self.died.set()
 
     async def buried(self) -> None:
-        """`kill()`, and wait until none of the dead process' tasks is left."""
+        """`kill()`, and wait until none of the dead process' tasks is left.
+
+        Every task that began since this app did is cancelled, whoever began it: start first what
+        is to live on.
+        """
         self.kill()
-        mine = {asyncio.current_task(), *self._before}
+        keep = {asyncio.current_task(), *self._before}
         for _ in range(_ENOUGH_TURNS):
-            left = asyncio.all_tasks() - mine
+            left = asyncio.all_tasks() - keep
             if not left:
                 return
             for task in left:
                 task.cancel()
             await asyncio.sleep(0)
         raise AssertionError(f"the dead left tasks behind: {left}")
-
-    def heard(self, *types: str) -> list[Event]:
-        """The live events of these types."""
-        return [event for event in self.told if event.type in types]
 
 
 @asynccontextmanager
@@ -81,6 +113,19 @@ async def app(store: Store, jobs: Jobs, **options: Any) -> AsyncIterator[App]:
             await durable.buried()
         else:
             await durable.clock.run(durable.close())
+
+
+class Tally(Counter[str]):
+    """Counts how often each step function was executed."""
+
+    def step(self, name: str, result: Any = None) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """A step function that counts itself and returns `result` (by default its name)."""
+
+        async def counted(*args: Any) -> Any:
+            self[name] += 1
+            return name if result is None else result
+
+        return counted
 
 
 async def types_of(durable: Durable, run_id: str) -> list[str]:

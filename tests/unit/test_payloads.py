@@ -462,6 +462,12 @@ class TestTheFunction:
             payload_type(annotation).validate(1)
 
 
+class TestAField:
+    def test_whose_annotation_cant_be_resolved(self):
+        with pytest.raises(InvalidOption, match=r"the annotation of Partly\.missing can't be resolved"):
+            payload_type(annotated.Partly).validate({})
+
+
 class TestStored:
     def test_text(self):
         known = payload_type(Export)

@@ -18,7 +18,8 @@ CREATE TRIGGER bad AFTER INSERT ON steps WHEN new.path = 'bad' BEGIN SELECT RAIS
 DEFERRED = (
     "CREATE TABLE parent (id TEXT PRIMARY KEY)",
     "CREATE TABLE child (id TEXT REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
-    "CREATE TRIGGER bad AFTER INSERT ON steps WHEN new.path = 'bad' BEGIN INSERT INTO child VALUES ('x'); END",
+    """CREATE TRIGGER bad AFTER INSERT ON steps WHEN new.path = 'bad'
+       BEGIN INSERT INTO child VALUES ('x'); END""",
     "PRAGMA foreign_keys = ON",
 )
 
@@ -97,7 +98,8 @@ async def test_an_error_is_its_callers_own(writer_thread, action):
 async def test_a_unit_of_many_statements_is_undone_as_one(writer_thread):
     async with opened(writer_thread=writer_thread) as store:
         store.connections[0].execute(
-            "CREATE TRIGGER bad AFTER INSERT ON runs WHEN new.id = 'bad' BEGIN SELECT RAISE(ABORT, 'bad'); END"
+            """CREATE TRIGGER bad AFTER INSERT ON runs WHEN new.id = 'bad'
+               BEGIN SELECT RAISE(ABORT, 'bad'); END"""
         )
         good, bad, also = await together(
             store.path,

@@ -1,0 +1,54 @@
+"""Exit codes, and which error leads to which: scripts rely on them, `docs/cli.md` lists them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import click
+
+from ..errors import DurableError, InvalidOption, RunNotFound, StoreError, UnknownJob
+from ..status import Status
+from .safe import visible
+
+__all__ = ["Exit", "Failure", "code_of", "failure"]
+
+
+class Exit(IntEnum):
+    """What `durable-lite` exits with. After a signal it is 128 + its number."""
+
+    OK = 0  # for `run`: the run has COMPLETED
+    FAILED = 1  # FAILED, TIMED_OUT, INVALID_PAYLOAD; or the run's status doesn't allow it
+    USAGE = 2  # an argument or an option is wrong
+    STORE = 3  # the store can't be opened, read or written
+    CANCELLED = 4
+    INTERRUPTED = 130  # SIGINT
+    TERMINATED = 143  # SIGTERM
+
+
+class Failure(click.ClickException):
+    """An error for people: one line on stderr, and an exit code."""
+
+    def __init__(self, message: str, code: int = Exit.USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"durable-lite: {visible(self.message)}", err=True)
+
+
+def failure(error: DurableError) -> Failure:
+    """The line and the code for an error of durable_lite."""
+    if isinstance(error, StoreError):
+        code = Exit.STORE
+    elif isinstance(error, (InvalidOption, UnknownJob, RunNotFound)):
+        code = Exit.USAGE
+    else:
+        code = Exit.FAILED
+    return Failure(str(error), code)
+
+
+def code_of(status: str) -> Exit:
+    """The exit code for how a run ended."""
+    if status == Status.COMPLETED:
+        return Exit.OK
+    return Exit.CANCELLED if status == Status.CANCELLED else Exit.FAILED

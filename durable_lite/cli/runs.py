@@ -1,0 +1,139 @@
+"""`durable-lite runs`: the group of commands that show and steer runs; here those that only look."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import click
+
+from ..durable import Durable
+from ..events import Event
+from ..ports import Store
+from ..records import RunFilter
+from ..status import Status
+from .as_json import event_json, log_json, run_json, step_json, summary_json
+from .exits import Failure
+from .find import find_run
+from .options import Database, db_option, json_option, opened
+from .safe import json_text, visible
+from .screen import output_console
+from .steer import STEERING
+from .tables import Detail, show_run, show_runs
+
+__all__ = ["runs"]
+
+_BATCH = 500
+_SHOWN = 50
+
+
+@click.group()
+def runs() -> None:
+    """Show and steer runs. Wherever an ID is asked for, its beginning will do."""
+
+
+for _command in STEERING:
+    runs.add_command(_command)
+
+
+@runs.command("list")
+@db_option
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(list(Status), case_sensitive=False),
+    metavar="STATUS",
+    help=f"Only with this status; may be repeated. One of {', '.join(Status)}.",
+)
+@click.option("--job", metavar="NAME", help="Only of this job.")
+@click.option("--tag", metavar="TEXT", help="Only with this tag.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most so many."
+)
+@click.option("--cursor", metavar="CURSOR", help="Go on after a page that ended with this cursor.")
+@json_option('Print {"runs": […], "cursor": …}.')
+def list_(
+    db: Database,
+    statuses: tuple[str, ...],
+    job: str | None,
+    tag: str | None,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
+) -> None:
+    """List runs, newest first."""
+
+    after = None if cursor is None else _parse_cursor(cursor)
+    wanted = RunFilter(tuple(map(str, statuses)) or None, job, tag, cursor=after, limit=limit)
+
+    async def page() -> None:
+        async with opened(db) as store:
+            rows = await store.list_runs(wanted)
+            last = rows[-1] if len(rows) == limit else None
+            following = None if last is None else f"{last.created_at!r}:{last.id}"
+            if as_json:
+                click.echo(json_text({"runs": [summary_json(row) for row in rows], "cursor": following}))
+                return
+            if not rows:
+                click.echo(
+                    f"No runs{' like that' if statuses or job or tag or cursor else ''} in {visible(store.url)}."
+                )
+                return
+            show_runs(output_console(), rows, time.time())
+            if following is not None:
+                click.echo(f"There may be more: --cursor {following}", err=True)
+
+    asyncio.run(page())
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@db_option
+@click.option("--traceback", is_flag=True, help="Show the tracebacks of errors.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"At most so many steps, events and log lines, the last ones. [default: {_SHOWN}; with --json: all]",
+)
+@json_option("Print one JSON object: the run, its steps, events and log.")
+def show(run_id: str, db: Database, traceback: bool, limit: int | None, as_json: bool) -> None:
+    """Show a run: its steps and waits, what happened to it, its log, its error."""
+
+    async def look() -> None:
+        async with opened(db) as store, Durable(store, worker=False) as app:
+            row = await find_run(store, run_id)
+            steps, logs = await app.steps(row.id), await app.logs(row.id)
+            events = await _events(store, row.id)
+            if as_json:
+                last = slice(-limit if limit else None, None)
+                document = {
+                    **run_json(row),
+                    "steps": [step_json(one) for one in steps[last]],
+                    "events": [event_json(one) for one in events[last]],
+                    "logs": [log_json(one) for one in logs[last]],
+                }
+                click.echo(json_text(document))
+            else:
+                detail = Detail(row, steps, events, logs, traceback, limit or _SHOWN, time.time())
+                show_run(output_console(), detail)
+
+    asyncio.run(look())
+
+
+def _parse_cursor(cursor: str) -> tuple[float, str]:
+    created_at, _, run_id = cursor.partition(":")
+    try:
+        return float(created_at), run_id
+    except ValueError:
+        raise Failure(f"--cursor: {cursor} didn't come from `runs list`") from None
+
+
+async def _events(store: Store, run_id: str) -> list[Event]:
+    found: list[Event] = []
+    while True:
+        batch = await store.read_events(run_id, found[-1].seq or 0 if found else 0, _BATCH)
+        found += batch
+        if len(batch) < _BATCH:
+            return found

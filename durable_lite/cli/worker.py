@@ -1,0 +1,150 @@
+"""`durable-lite worker`: executes the runs of some job files until it is told to stop, with a log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+
+import click
+
+from ..durable import Durable
+from ..events import Event, EventType
+from ..records import Claim, Settlement
+from ..status import FINAL, Status
+from .load import AnyJob, load_jobs
+from .observe import Observer, observed
+from .options import Database, db_option, durability_option, opened, stop_timeout_option
+from .progress import log_line
+from .screen import Screen, diagnostics, error_text, length, moment, plural
+from .signals import StopSignals
+
+__all__ = ["worker"]
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="FILE.py…")
+@db_option
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="How many runs to execute at a time.",
+)
+@durability_option
+@stop_timeout_option
+@click.pass_context
+def worker(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    db: Database,
+    concurrency: int,
+    durability: str,
+    stop_timeout: float,
+) -> None:
+    """Execute runs of the jobs in these files, as they come, until SIGINT or SIGTERM.
+
+    Each is FILE.py or MODULE, for all jobs in it, or FILE.py:JOB for one. Any number of workers may
+    share a store. What happens is logged on stderr.
+
+    A signal lets what executes go on for --stop-timeout, and releases the rest; a second one stops
+    at once.
+    """
+    if db.is_memory:
+        raise click.BadParameter(
+            "memory: can't be shared, so there is nothing to work for; name a file", param_hint="--db"
+        )
+    with contextlib.redirect_stdout(sys.stderr):
+        jobs = load_jobs(targets)
+        ctx.exit(asyncio.run(_work(jobs, db, concurrency, durability, stop_timeout)))
+
+
+async def _work(
+    jobs: dict[str, AnyJob], db: Database, concurrency: int, durability: str, stop_timeout: float
+) -> int:
+    screen = Screen()
+    log = _Log(screen)
+    with StopSignals() as signals, diagnostics(screen):
+        async with opened(db, durability=durability, create=True) as store:
+            app = Durable(
+                observed(store, log),
+                jobs=list(jobs.values()),
+                concurrency=concurrency,
+                stop_timeout=stop_timeout,
+            )
+            app.listen(log.hear)
+            known = ", ".join(sorted(jobs))
+            screen.say(f"worker on {store.url} for {known}; {plural(concurrency, 'run')} at a time", "bold")
+            async with app:
+                await signals.wait()
+                held = plural(len(log.held), "run") if log.held else "nothing"
+                rest = f", finishing within {length(stop_timeout)} or released" if log.held else ""
+                screen.say(f"{signals.name}: {held} executing{rest}; again stops at once", "bold")
+            screen.say("stopped", "bold")
+    return signals.exit_code
+
+
+class _Log(Observer):
+    """Writes a line for each thing that happens to a run here; the words are those of the events."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._jobs: dict[str, str] = {}  # of each run that was claimed here and hasn't ended
+        self.held: set[str] = set()
+
+    def _say(self, event: str, run_id: str, message: str = "", style: str = "") -> None:
+        job = self._jobs.get(run_id, "")
+        self._screen.say(f"{event:<14} {run_id} {job}" + (f" {message}" if message else ""), style)
+
+    def claimed(self, claim: Claim) -> None:
+        run = claim.run
+        self._jobs[run.id] = run.job
+        self.held.add(run.id)
+        if claim.status == Status.STALE:
+            self._say(EventType.CLAIMED, run.id, f"taken over, it was stale: {run.stale_reason}", "yellow")
+        elif claim.status == Status.WAITING:
+            self._say(EventType.CLAIMED, run.id, "its wait is over", "cyan")
+        else:
+            self._say(EventType.CLAIMED, run.id, f"attempt {run.attempt}", "cyan")
+
+    def settled(self, run_id: str, settlement: Settlement) -> None:
+        self.held.discard(run_id)
+        status, now = settlement.status, settlement.at
+        event = settlement.events[-1].type if settlement.events else f"run.{status.lower()}"
+        data = json.loads(settlement.events[-1].data) if settlement.events else {}
+        error = error_text(None if settlement.error is None else json.loads(settlement.error))
+        if status == Status.COMPLETED:
+            self._say(event, run_id, f"in {length(settlement.executed)}", "green")
+        elif event == EventType.RETRYING and settlement.ready_at is not None:
+            self._say(event, run_id, f"in {length(settlement.ready_at - now)}: {error}", "yellow")
+        elif status == Status.WAITING and settlement.ready_at is not None:
+            waits = ", ".join(map(str, data.get("waits", [])[:3]))
+            self._say(event, run_id, f"until {moment(settlement.ready_at, now)}: {waits}", "dim")
+        elif status in FINAL:
+            self._say(event, run_id, error if status == Status.FAILED else f"{status}: {error}", "red")
+        else:
+            self._say(event, run_id, str(data.get("fault", "")), "yellow")
+        if status in FINAL:
+            self._jobs.pop(run_id, None)
+
+    def stale(self, run_id: str, reason: str) -> None:
+        self.held.discard(run_id)
+        self._say(EventType.STALE, run_id, reason, "yellow")
+
+    def lost(self, run_id: str) -> None:
+        if run_id in self.held:
+            self.held.discard(run_id)
+            self._say("run.lost", run_id, "cancelled, or another worker has it", "yellow")
+
+    def hear(self, event: Event) -> None:
+        """Live events: what is wrong, and what runs log as a warning or an error."""
+        data = event.data
+        if event.type == EventType.STORE_DOWN:
+            self._screen.say(f"{event.type:<14} {data['message']}; trying again", "red")
+        elif event.type == EventType.STORE_UP:
+            self._screen.say(f"{event.type:<14}", "green")
+        elif event.type == EventType.LOG and event.run_id and data["level"] in ("warning", "error"):
+            self._say(event.type, event.run_id, log_line(data), "yellow")
