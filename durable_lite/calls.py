@@ -39,7 +39,7 @@ class StepCall:
     """A step in flight: what to do, its task, and the callers that wait for its output."""
 
     __slots__ = (
-        "abandoned", "args", "error", "fn", "kwargs", "name", "options", "output", "own", "parent", "path",
+        "abandoned", "args", "error", "fn", "kwargs", "left", "name", "options", "output", "own", "parent", "path",
         "saving", "task", "timed_out", "waiters",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class StepCall:
         self.waiters: list[asyncio.Future[None]] = []
         self.output: str | None = None
         self.error: Callable[[], BaseException] | None = None
+        self.left = False  # the last caller that waited went away
         self.saving = False  # its result is on its way to the store: too late to cancel
         self.timed_out = False
         self.abandoned = False  # a sync function runs on, but nobody wants its result
@@ -102,7 +103,10 @@ class Calls:
         execution = self._execution
         if not execution.running:
             await execution.refuse_call()
-        call = self.active.get(path)
+        while (call := self.active.get(path)) is not None and call.abandoned:
+            await asyncio.wait({call.task})  # on its way out; what comes after it starts anew
+            if not execution.running:
+                await execution.refuse_call()
         if call is None:
             memo = self.memo.get(path)
             if memo is not None:
@@ -133,6 +137,7 @@ class Calls:
         except asyncio.CancelledError:
             call.waiters.remove(waiter)
             if not call.waiters:
+                call.left = True
                 call.cancel()
             raise
         return await self._answer(call)
@@ -186,6 +191,9 @@ class Calls:
                 wake_at = await self._fail(call, failed, started, count)
                 if wake_at is None:
                     return
+                self._inflight.close(call.own)
+                call.own = call.own.next_attempt()
+                current_scope.set(call.own)
                 await self._inflight.park(path, wake_at)
         except (NotSerializable, TooLarge) as unstorable:
             call.fail(partial(_same, unstorable))
@@ -279,7 +287,7 @@ class Calls:
         )
         if not again:
             call.fail(lambda: failures.rebuild(text, path).with_traceback(error.__traceback__))
-        elif not call.waiters:
+        elif call.left and not call.waiters:
             call.cancel()
         return wake_at
 

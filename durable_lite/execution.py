@@ -99,6 +99,12 @@ class Execution:
         self._root.add_done_callback(lambda _: self._poke())
         return await self._drive()
 
+    def goes_on_under(self, run: RunRow) -> bool:
+        """Whether a warm coroutine stands where the run stands, which was claimed again."""
+        root = self._root
+        moved = self.stop_reason is not None or self.inflight.disturbed or root is None or root.done()
+        return self.warm and not moved and self.generation + 1 == run.generation
+
     async def go_on(self, run: RunRow) -> Stop | None:
         """Go on in place, claimed again after a suspension that kept the coroutine."""
         self._take(run)

@@ -34,6 +34,12 @@ class Scope:
         self.ordinal = 0  # of the next log line
         self.closed = False
 
+    def next_attempt(self) -> Scope:
+        """The scope of the same step's next attempt; this one is to be closed."""
+        scope = Scope(self.path, self.owner, sync=self.sync)
+        scope.ordinal = self.ordinal
+        return scope
+
 
 class Wait:
     """One parked wait: a future that resolves when `wake_at` has come, and never raises."""
@@ -55,17 +61,23 @@ class InFlight:
         self.root = Scope("", owner)
         self._timer: Timer | None = None
         self._held = False
-        self.idle = False  # the rule is met
+        self._quiet = False  # the grace period is over
+        self.disturbed = False  # a wait was given up while the run was suspended
+
+    @property
+    def idle(self) -> bool:
+        """Whether the rule is met: not if a wait was due in the very moment when the grace was over."""
+        return self._quiet and not any(wait.future.done() for wait in self.parked)
 
     def touch(self) -> None:
         """A context call was answered at once; the grace period starts anew."""
-        if self._timer is not None or self.idle:
+        if self._timer is not None or self._quiet:
             self.stop()
             self._check()
 
     def enter(self, scope: Scope) -> None:
         """A context call starts in `scope`."""
-        if self._timer is not None or self.idle:
+        if self._timer is not None or self._quiet:
             self.stop()
         scope.active += 1
         if scope.active > 1 or scope is self.root:
@@ -98,6 +110,7 @@ class InFlight:
             if wait.timer is not None:
                 wait.timer.cancel()
             del self.parked[wait]
+            self.disturbed |= self._held
             self.stop()
             self.busy += 1
 
@@ -123,7 +136,7 @@ class InFlight:
 
     def stop(self) -> None:
         """No suspension for now."""
-        self.idle = False
+        self._quiet = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -135,7 +148,7 @@ class InFlight:
     def _idle(self) -> None:
         self._timer = None
         if self.busy == 0 and self.parked and not self._held:
-            self.idle = True
+            self._quiet = True
             self._on_idle()
 
     def _arm(self, wait: Wait) -> None:

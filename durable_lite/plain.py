@@ -12,9 +12,14 @@ from typing import Any
 
 __all__ = ["plain_awaits"]
 
+_PACKAGE = __name__.partition(".")[0]
+
 
 def plain_awaits(root: asyncio.Task[Any], ours: Collection[asyncio.Future[Any]]) -> list[str]:
-    """The places (`file:line in function`) where `root` awaits something that isn't one of `ours`."""
+    """The places (`file:line in function`) where `root` awaits something that isn't one of `ours`.
+
+    Each is the line of user code that is outermost in its task, not the library's inside of it.
+    """
     known = {id(future) for future in ours}
     found: list[str] = []
     seen: set[int] = set()
@@ -24,7 +29,7 @@ def plain_awaits(root: asyncio.Task[Any], ours: Collection[asyncio.Future[Any]])
         if id(task) in seen or not isinstance(task, asyncio.Task) or task.done():
             continue
         seen.add(id(task))
-        frame, group = _innermost(task)
+        place, group = _stands(task)
         if group is not None:
             waiting.extend(group)
             continue
@@ -36,14 +41,14 @@ def plain_awaits(root: asyncio.Task[Any], ours: Collection[asyncio.Future[Any]])
         elif children := getattr(future, "_children", None):  # what gather awaits
             waiting.extend(child for child in children if id(child) not in known)
         else:
-            found.append(frame)
+            found.append(place)
     return found
 
 
-def _innermost(task: asyncio.Task[Any]) -> tuple[str, Collection[asyncio.Task[Any]] | None]:
+def _stands(task: asyncio.Task[Any]) -> tuple[str, Collection[asyncio.Task[Any]] | None]:
     """Where a task stands, and the children of the `TaskGroup` whose end it awaits."""
     coroutine: Any = task.get_coro()
-    where = "?"
+    where, ours = "?", True
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
         if frame is None:
@@ -51,6 +56,8 @@ def _innermost(task: asyncio.Task[Any]) -> tuple[str, Collection[asyncio.Task[An
         owner = frame.f_locals.get("self")
         if isinstance(owner, asyncio.TaskGroup):
             return where, list(getattr(owner, "_tasks", ()))
-        where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        if ours:
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+            ours = frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
         coroutine = coroutine.cr_await
     return where, None

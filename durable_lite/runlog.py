@@ -52,6 +52,11 @@ class RunLog:
             if row.attempt == self._attempt:
                 self._told[row.path] = max(self._told.get(row.path, 0), row.ordinal + 1)
 
+    def inherit(self, other: RunLog) -> None:
+        """What a coroutine that is given up had to say and hasn't stored."""
+        self.replays(other._lines)
+        self._lines += other._lines
+
     def line(self, scope: Scope, level: str, message: object, fields: dict[str, Any]) -> None:
         ordinal = scope.ordinal
         scope.ordinal += 1

@@ -189,13 +189,15 @@ class Worker:
         run_id = claim.run.id
         try:
             warm = self._warm.pop(run_id, None)
-            if warm is not None and warm.warm and warm.generation + 1 == claim.run.generation:
+            if warm is not None and warm.goes_on_under(claim.run):
                 execution = self.executing[run_id] = warm
                 stop = await warm.go_on(claim.run)
             else:
                 if warm is not None:
                     await warm.discard()
                 execution = await self._prepare(claim)
+                if warm is not None:
+                    execution.log.inherit(warm.log)
                 stop = await execution.execute()
             if stop is Stop.SUSPENDED and execution.warm:
                 self._keep_warm(execution)

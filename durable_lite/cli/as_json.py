@@ -11,6 +11,8 @@ from ..runlog import ENGINE
 
 __all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json"]
 
+_ERROR = ("type", "message", "code", "key")
+
 
 def summary_json(row: RunRow) -> dict[str, Any]:
     """A run in a list: without what may be large."""

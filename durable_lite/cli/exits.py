@@ -10,7 +10,7 @@ from ..errors import DurableError, InvalidOption, RunNotFound, StoreError, Unkno
 from ..status import Status
 from .safe import visible
 
-__all__ = ["Exit", "Failure", "code_of", "failure"]
+__all__ = ["Exit", "Failure", "code_of", "detail", "failure"]
 
 
 class Exit(IntEnum):
@@ -30,7 +30,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, code: int = Exit.USAGE) -> None:
         super().__init__(message)
-        self.exit_code = code
+        setattr(self, "exit_code", code)  # noqa: B010  to mypy it is the class's own
 
     def show(self, file: object = None) -> None:
         click.echo(f"durable-lite: {visible(self.message)}", err=True)
@@ -45,6 +45,11 @@ def failure(error: DurableError) -> Failure:
     else:
         code = Exit.FAILED
     return Failure(str(error), code)
+
+
+def detail(error: InvalidOption) -> str:
+    """What is wrong, without the option's Python name."""
+    return str(error).removeprefix(f"{error.option}: ")
 
 
 def code_of(status: str) -> Exit:

@@ -65,6 +65,10 @@ class Follower:
         finally:
             unlisten()
 
+    def nudge(self) -> None:
+        """Look soon."""
+        self._changed.set()
+
     def _hear(self, change: Change) -> None:
         if change.run_id in (None, self.row.id):
             self._changed.set()

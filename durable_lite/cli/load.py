@@ -17,9 +17,9 @@ from typing import Any
 
 from ..errors import InvalidOption
 from ..job import Job, collect_jobs
-from .exits import Failure
+from .exits import Failure, detail
 
-__all__ = ["load_job", "load_jobs"]
+__all__ = ["load_job", "load_jobs", "no_such_job"]
 
 AnyJob = Job[Any, Any]
 
@@ -41,7 +41,7 @@ def load_jobs(targets: Iterable[str]) -> dict[str, AnyJob]:
     try:
         return collect_jobs(found)
     except InvalidOption as error:
-        raise Failure(f"{', '.join(targets)}: {error.detail}") from None
+        raise Failure(f"{', '.join(targets)}: {detail(error)}") from None
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -60,7 +60,7 @@ def _jobs_of(where: str) -> tuple[ModuleType, dict[str, AnyJob]]:
     try:
         jobs = collect_jobs(module)
     except InvalidOption as error:
-        raise Failure(f"{where}: {error.detail}") from None
+        raise Failure(f"{where}: {detail(error)}") from None
     if not jobs:
         raise Failure(f"{where}: there are no jobs in it; a job is an async function with @job")
     return module, jobs
@@ -75,8 +75,13 @@ def _pick(where: str, name: str | None, module: ModuleType, jobs: dict[str, AnyJ
         raise Failure(f"{where}: which job? there are {known}; say {where}:{min(jobs)}")
     found = jobs.get(name) or getattr(module, name, None)
     if not isinstance(found, Job):
-        raise Failure(f"{where}: no job is named {name!r}; there {'are' if len(jobs) > 1 else 'is'} {known}")
+        raise Failure(f"{where}: {no_such_job(name, jobs)}")
     return found
+
+
+def no_such_job(name: str, jobs: Iterable[str]) -> str:
+    known = sorted(jobs)
+    return f"no job is named {name!r}; there {'are' if len(known) > 1 else 'is'} {', '.join(known)}"
 
 
 def _load_file(where: str) -> ModuleType:

@@ -18,7 +18,7 @@ from .worker import worker
 
 __all__ = ["cli", "start"]
 
-_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
+_NO_ARGUMENTS = (getattr(click.exceptions, "NoArgsIsHelpError", None),)  # since click 8.2
 _STEP_THREADS = "durable-lite-step"
 _THREAD_GRACE = 0.5  # seconds for idle threads to notice that the pool is closed
 
@@ -44,8 +44,8 @@ class Command(click.Group):
 
 
 def _usage(error: click.UsageError) -> click.ClickException:
-    if isinstance(error, _NO_ARGUMENTS):
-        return error
+    if type(error) in _NO_ARGUMENTS:
+        return error  # it shows the help
     path = error.ctx.command_path if error.ctx else "durable-lite"
     return Failure(f"{error.format_message()} ({path} --help)", error.exit_code)
 

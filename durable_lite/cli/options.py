@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -113,8 +113,7 @@ async def opened(
     if not create:
         if database.is_memory:
             raise Failure("--db: memory: is empty in every new process; name a file")
-        path = getattr(store, "path", None)
-        if path is not None and not os.path.exists(path):
+        if (path := _missing(store)) is not None:
             raise Failure(f"--db: {path}: there is no such file; `durable-lite run` creates it", Exit.STORE)
         if hasattr(store, "busy_limit"):
             store.busy_limit = BUSY_LIMIT
@@ -123,6 +122,12 @@ async def opened(
         yield store
     finally:
         await store.close()
+
+
+def _missing(store: Store) -> str | None:
+    """The file of a store that has one, and hasn't it yet."""
+    path: str | None = getattr(store, "path", None)
+    return None if path is None or Path(path).exists() else path
 
 
 def read_payload(given: str | None) -> str | None:

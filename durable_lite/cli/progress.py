@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from .. import durations
 from ..events import Event, EventType
 from ..records import RunRow
 from ..status import Status
@@ -38,9 +39,12 @@ class Progress:
         self._progress: dict[str, Any] | None = json.loads(row.progress) if row.progress else None
         self._progress_of: str | None = None  # the worker whose progress was heard live
         self._executor: str | None = row.worker
+        self._said_elsewhere: str | None = None
         self._active: dict[str, tuple[str, float]] = {}
         self._waits: list[str] = []
         self._finished: list[str] = []
+        self._finished_at = 0.0
+        self._lines: list[tuple[float, str, str]] = []
         self._error: str | None = None  # of the failed attempt whose back-off it waits for
         self._store_error: str | None = None
         self._said_progress: tuple[float, object] = (0.0, None)
@@ -59,14 +63,24 @@ class Progress:
     def elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def say(self, message: str, style: str = "") -> None:
+    def say(self, message: str, style: str = "", *, to_copy: bool = False) -> None:
+        """A line now."""
+        self._say_all()
         if not self.muted:
-            self._screen.say(message, style)
+            self._screen.say(message, style, to_copy=to_copy)
 
-    def _plain(self, message: str) -> None:
-        """What the live display shows anyhow."""
-        if not self._screen.live:
-            self.say(message)
+    def _later(self, at: float, message: str, style: str = "", *, plain: bool = False) -> None:
+        """A line at the next look: stored events come later than live ones, and the order counts.
+
+        `plain`: the live display shows it anyhow.
+        """
+        if not self.muted and not (plain and self._screen.live):
+            self._lines.append((at, message, style))
+
+    def _say_all(self) -> None:
+        lines, self._lines = self._lines, []
+        for _, message, style in sorted(lines, key=lambda line: line[0]):
+            self._screen.say(message, style)
 
     # What is heard
 
@@ -85,60 +99,64 @@ class Progress:
             self._active[str(data["path"])] = (str(data["name"] or ""), time.monotonic())
         elif event.type == EventType.PROGRESS:
             self._progress, self._progress_of = data, self.worker
-            self._say_progress()
+            self._say_progress(event.at)
         elif event.type == EventType.LOG and data["level"] in _LEVELS:
-            self.say(log_line(data), _LEVELS[data["level"]])
+            self._later(event.at, log_line(data), _LEVELS[data["level"]])
 
     def told(self, event: Event) -> None:
         """A stored event, wherever the run executes."""
-        data = event.data
+        data, at = event.data, event.at
+        if event.type != EventType.STEP_COMPLETED:
+            self._say_finished()
         match event.type:
             case EventType.STEP_COMPLETED:
                 self.done += 1
                 self._active.pop(str(data["path"]), None)
-                self._finished.append(f"step {data['path']} done in {length(event.at - data['started_at'])}")
-                return
+                self._finished_at = at
+                self._finished.append(f"step {data['path']} done in {length(at - data['started_at'])}")
             case EventType.STEP_FAILED:
                 again = data["retry_at"]
                 self._active.pop(str(data["path"]), None)
                 what = f"step {data['path']} failed: {error_text(data['error'])}"
-                self.say(f"{what}; again at {moment(again, event.at)}" if again else what, "yellow")
+                self._later(at, f"{what}; again at {moment(again, at)}" if again else what, "yellow")
             case EventType.CLAIMED:
                 self._waits, self._error, self._executor = [], None, data["worker"]
                 if data["from"] != Status.WAITING and data["worker"] == self.worker:
-                    self.say(f"executing here, attempt {data['attempt']}")
-                elif data["worker"] != self.worker:
-                    self._plain(f"executing by worker {data['worker']}")
-            case EventType.RESUMED:
+                    self._later(at, f"executing here, attempt {data['attempt']}")
+            case EventType.RESUMED if "gap_ms" in data:  # not by `runs resume`
                 steps = f"{plural(data['replayed'], 'finished step')} answered from checkpoints"
-                self.say(f"resumed after {length(data['gap_ms'] / 1000)}: {steps}", "cyan")
+                self._later(at, f"resumed after {length(data['gap_ms'] / 1000)}: {steps}", "cyan")
             case EventType.STALE:
                 frozen = data["reason"] == "suspended"
                 why = "this process was frozen" if frozen else f"{data['reason']}"
-                self.say(f"stale: {why}; the run goes on from its last checkpoint", "yellow")
+                self._later(at, f"stale: {why}; the run goes on from its last checkpoint", "yellow")
             case EventType.WAITING:
                 self._waits = [str(path) for path in data["waits"]]
                 self._active.clear()
-                until = f"until {moment(data['ready_at'], event.at)} ({length(data['ready_at'] - event.at)})"
-                self._plain(f"waiting: {', '.join(self._waits[:_STEPS_SHOWN])} {until}")
+                until = f"until {moment(data['ready_at'], at)} ({length(data['ready_at'] - at)})"
+                self._later(at, f"waiting: {', '.join(self._waits[:_STEPS_SHOWN])} {until}", plain=True)
             case EventType.RETRYING:
                 self._error = error_text(data["error"])
                 self._active.clear()
-                delay = length(data["ready_at"] - event.at)
-                self.say(f"failed: {self._error}; attempt {data['attempt']} in {delay}", "yellow")
+                delay = length(data["ready_at"] - at)
+                self._later(at, f"failed: {self._error}; attempt {data['attempt']} in {delay}", "yellow")
             case EventType.RELEASED:
                 self._active.clear()
                 why = f" after a fault: {data['fault']}" if "fault" in data else ""
-                self.say(f"released{why}", "yellow")
-        self._say_finished()
+                self._later(at, f"released{why}", "yellow")
 
     def looked(self, row: RunRow) -> None:
         """The row, after its events."""
         self._row = row
+        elsewhere = row.worker if row.status == Status.EXECUTING and row.worker != self.worker else None
+        if elsewhere not in (None, self._said_elsewhere) and not self.muted:
+            self._said_elsewhere = elsewhere
+            self.say("another process executes it; following it here", "cyan")
         if row.progress and (self._progress_of is None or self._progress_of != self._executor):
             self._progress = json.loads(row.progress)
-            self._say_progress()
+            self._say_progress(row.last_seen_at or 0.0)
         self._say_finished()
+        self._say_all()
 
     def begin(self) -> None:
         """What follows is of this command's own doing."""
@@ -151,13 +169,10 @@ class Progress:
 
     def _say_finished(self) -> None:
         done, self._finished = self._finished, []
-        if len(done) > _FEW:
-            self._plain(f"{plural(len(done), 'step')} done")
-        else:
-            for one in done:
-                self._plain(one)
+        for one in done if len(done) <= _FEW else [f"{plural(len(done), 'step')} done"]:
+            self._later(self._finished_at, one, plain=True)
 
-    def _say_progress(self) -> None:
+    def _say_progress(self, now: float) -> None:
         at, last = self._said_progress
         shown = self.counted()
         done = self._progress is not None and self._progress["current"] == self._progress["total"]
@@ -165,7 +180,7 @@ class Progress:
             return
         self._said_progress = time.monotonic(), shown
         message = (self._progress or {}).get("message")
-        self._plain(f"progress {shown}" + (f" {message}" if message else ""))
+        self._later(now, f"progress {shown}" + (f" {message}" if message else ""), plain=True)
 
     def counted(self) -> str:
         """`12/20`, `12`, or "" before any progress."""
@@ -177,7 +192,10 @@ class Progress:
         """One frame: a line with the bar, a line with what it does now."""
         progress, now = self._progress or {}, time.time()
         total, current = progress.get("total"), progress.get("current") or 0.0
-        top = Table.grid(padding=(0, 1), expand=True)
+        # Room for the ^C that a terminal echoes: in the last column it would wrap, and tear the display.
+        width = max(20, self._screen.console.width - 4)
+        top = Table.grid(padding=(0, 1))
+        top.width = width
         top.add_column(no_wrap=True)
         top.add_column(no_wrap=True)
         top.add_column(ratio=1)
@@ -192,10 +210,10 @@ class Progress:
                 total=total or (None if pulse else 1.0), completed=current if total else 0.0, pulse=pulse
             ),
             Text(" ".join(filter(None, [self.counted(), f"{100 * current / total:.0f}%" if total else ""]))),
-            Text(length(int(self.elapsed)), style="dim"),
+            Text(whole(self.elapsed), style="dim"),
         )
-        frame = Table.grid(expand=True)
-        frame.add_column(no_wrap=True, overflow="ellipsis")
+        frame = Table.grid()
+        frame.add_column(no_wrap=True, overflow="ellipsis", max_width=width)
         frame.add_row(top)
         frame.add_row(Text(f"  {visible(self._doing(now))}", style="red" if self._store_error else "dim"))
         return frame
@@ -217,7 +235,8 @@ class Progress:
         for path, (name, since) in active[-_STEPS_SHOWN:]:
             function = name.rpartition(".")[2]
             shown = f"{path} ({function})" if function.isidentifier() and function != path else path
-            parts.append(f"{shown} {length(int(time.monotonic() - since))}")
+            lasts = time.monotonic() - since
+            parts.append(shown if lasts < 1 else f"{shown} {whole(lasts)}")
         if len(active) > _STEPS_SHOWN:
             parts.append(f"and {len(active) - _STEPS_SHOWN} more")
         message = (self._progress or {}).get("message")
@@ -225,6 +244,10 @@ class Progress:
             parts.insert(0, str(message))
         where = "" if self._executor in (None, self.worker) else " by another worker"
         return ", ".join(parts) or f"executing{where}, {plural(self.done, 'step')} done"
+
+
+def whole(seconds: float) -> str:
+    return durations.text(int(seconds))
 
 
 def counted(progress: dict[str, Any] | None) -> str:

@@ -13,6 +13,7 @@ import click
 
 from ..durable import Durable
 from ..errors import InvalidPayload, StoreError
+from ..events import EventType
 from ..ports import Store
 from ..records import Claim, RunRow
 from ..status import FINAL, RESUMABLE, Status
@@ -120,6 +121,7 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             await follower.look()
             progress.begin()
             app.listen(progress.hear)
+            app.listen(lambda event: follower.nudge() if event.type == EventType.LOG else None)
             with progress.display():
                 async with app:
                     await _until_the_end(order, app, follower, signals, progress, others)
@@ -141,7 +143,11 @@ async def _take_up(order: Order, store: Store, screen: Screen) -> tuple[RunRow, 
             return row, "resumed"
         if (row := earlier.failed) is not None:
             hint = f"durable-lite runs resume {row.id}{order.db.hint}"
-            screen.say(f"the last such run {row.status}; to go on with that one instead: {hint}", "yellow")
+            screen.say(
+                f"the last such run {row.status}; to go on with that one instead: {hint}",
+                "yellow",
+                to_copy=True,
+            )
     async with Durable(store, jobs=[job], worker=False) as app:
         handle = await app.trigger(job, order.payload, tags=order.tags)
     row = await store.get_run(handle.id)
@@ -179,10 +185,12 @@ async def _until_the_end(
         if not following.done():
             timeout = length(order.stop_timeout)
             progress.say(
-                f"{signals.name}: it may finish within {timeout}, or is released; again stops at once", "bold"
+                f"{signals.name}: it goes on for {timeout} at most, then is released; again stops at once",
+                "bold",
             )
             await app.stop()
         elif others.ids:
+            progress.say(f"done; letting go of {plural(len(others.ids), 'other run')}", "dim")
             await app.stop()
         if following.done():
             following.result()
@@ -209,7 +217,11 @@ def _account(order: Order, row: RunRow, progress: Progress, signals: StopSignals
     progress.say(f"{row.status} after {took}, {steps}{told}", style)
     if row.status in RESUMABLE:
         resume = f"durable-lite runs resume {row.id}{order.db.hint}"
-        progress.say(f"to go on from its last checkpoint: {resume}, and then this command again")
+        progress.say(
+            f"to go on from its last checkpoint: {resume}, and then this command again", to_copy=True
+        )
     if row.error is not None and "traceback" in json.loads(row.error):
-        progress.say(f"where: durable-lite runs show {shlex.quote(row.id)} --traceback{order.db.hint}")
+        progress.say(
+            f"where: durable-lite runs show {shlex.quote(row.id)} --traceback{order.db.hint}", to_copy=True
+        )
     return code_of(row.status)

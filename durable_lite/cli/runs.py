@@ -76,9 +76,7 @@ def list_(
                 click.echo(json_text({"runs": [summary_json(row) for row in rows], "cursor": following}))
                 return
             if not rows:
-                click.echo(
-                    f"No runs{' like that' if statuses or job or tag or cursor else ''} in {visible(store.url)}."
-                )
+                click.echo(f"No such runs in {visible(store.url)}.")
                 return
             show_runs(output_console(), rows, time.time())
             if following is not None:

@@ -49,11 +49,14 @@ class Screen:
         self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.live = self.console.is_terminal and not self.console.is_dumb_terminal
 
-    def say(self, message: str, style: str = "") -> None:
-        """One line with the time of day. What came from a run may be part of it."""
+    def say(self, message: str, style: str = "", *, to_copy: bool = False) -> None:
+        """One line with the time of day. What came from a run may be part of it.
+
+        A terminal wraps it between words; not one `to_copy`, which holds a command.
+        """
         text = Text(f"{time.strftime('%H:%M:%S')} ", style="dim")
         text.append(visible(message), style=style)
-        self.console.print(text, soft_wrap=True)
+        self.console.print(text, soft_wrap=to_copy or not self.live)
 
 
 def output_console() -> Console:

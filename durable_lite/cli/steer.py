@@ -16,8 +16,8 @@ from ..records import RunRow
 from ..status import FINAL, Status
 from .exits import Exit, Failure
 from .find import find_run
-from .load import AnyJob, load_jobs
-from .options import Database, Length, db_option, opened, read_payload
+from .load import AnyJob, load_jobs, no_such_job
+from .options import Database, db_option, length_of, opened, read_payload
 from .safe import visible
 from .screen import Screen, ago, length, plural
 
@@ -96,8 +96,7 @@ def replay(run_id: str, targets: tuple[str, ...], db: Database, payload: str | N
     async def act(app: Durable, row: RunRow) -> str:
         job = jobs.get(row.job)
         if targets and job is None:
-            known = ", ".join(sorted(jobs))
-            raise Failure(f"{' '.join(targets)}: no job is named {row.job!r}; there are {known}")
+            raise Failure(f"{' '.join(targets)}: {no_such_job(row.job, jobs)}")
         try:
             given = _given(text, job)
             new = await app.replay(row.id, given)
@@ -116,6 +115,11 @@ def _given(text: str | None, job: AnyJob | None) -> Any:
     return codec.decode(text) if job is None else job.payload.decode(text)
 
 
+def asks() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
 @click.command()
 @click.argument("run_id", metavar="ID")
 @db_option
@@ -126,7 +130,7 @@ def delete(run_id: str, db: Database, yes: bool) -> None:
     async def act(app: Durable, row: RunRow) -> str:
         what = f"{row.id} of {row.job} ({row.status}, {ago(app.clock.now() - row.created_at)})"
         if row.status in FINAL and not yes:
-            if not sys.stdin.isatty():
+            if not asks():
                 raise Failure("delete asks first, and here is nobody to ask: say --yes")
             if not click.confirm(f"Delete {visible(what)}?", err=True):
                 raise Failure("nothing was deleted", Exit.FAILED)
@@ -140,7 +144,7 @@ def delete(run_id: str, db: Database, yes: bool) -> None:
 @db_option
 @click.option(
     "--older-than",
-    type=Length(),
+    callback=length_of,
     metavar="DURATION",
     required=True,
     help="Only runs that finished longer ago than this, such as 30d or 12h.",

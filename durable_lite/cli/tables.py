@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple, TypeVar
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -39,7 +40,8 @@ class Detail(NamedTuple):
 
 def show_runs(console: Console, rows: list[RunRow], now: float) -> None:
     """One line each. Ids are never cut: they are there to be copied."""
-    wide, wider = console.width >= _FULL, console.width >= _FULLER
+    wide = console.width >= _FULL
+    wider = console.width >= _FULLER and any(row.tags != "[]" for row in rows)
     table = _table()
     table.add_column("RUN", no_wrap=True, overflow="fold")
     table.add_column("JOB", no_wrap=True, overflow="ellipsis")
@@ -89,8 +91,10 @@ def _facts(console: Console, detail: Detail) -> None:
     status = status_text(run.status)
     if run.ready_at is not None and run.status not in FINAL and run.ready_at > now:
         status.append(
-            f", goes on at {moment(run.ready_at, now)} (in {length(run.ready_at - now)})", style="default"
+            f", goes on at {moment(run.ready_at, now)}, in {length(run.ready_at - now)}", style="default"
         )
+    elif run.status in ("PENDING", "WAITING"):
+        status.append(", it is due: no worker has taken it yet", style="default")
     elif run.stale_reason and run.status == "STALE":
         status.append(f": {visible(run.stale_reason)}")
     facts.add_row("status", status)
@@ -129,7 +133,7 @@ def _steps(console: Console, detail: Detail) -> None:
     table.add_column("STEP", overflow="fold", ratio=2)
     table.add_column("STATE", no_wrap=True)
     table.add_column("TOOK", no_wrap=True, justify="right")
-    table.add_column("OUTPUT, ERROR OR END OF THE WAIT", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column("OUTPUT, ERROR, WAIT", no_wrap=True, overflow="ellipsis", ratio=3)
     table.expand = True
     for step in shown:
         state, what = _step_state(step, detail)
@@ -213,10 +217,7 @@ def _section(console: Console, title: str) -> None:
 
 def _indented(console: Console, text: Text) -> None:
     """A line that wraps under itself."""
-    grid = Table.grid(padding=(0, 0, 0, _INDENT))
-    grid.add_column(overflow="fold")
-    grid.add_row(text)
-    console.print(grid)
+    console.print(Padding(text, (0, 0, 0, _INDENT)), overflow="fold")
 
 
 def _table(indent: int = 0) -> Table:

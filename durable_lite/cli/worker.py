@@ -104,7 +104,7 @@ class _Log(Observer):
         self._jobs[run.id] = run.job
         self.held.add(run.id)
         if claim.status == Status.STALE:
-            self._say(EventType.CLAIMED, run.id, f"taken over, it was stale: {run.stale_reason}", "yellow")
+            self._say(EventType.CLAIMED, run.id, "taken over: its worker was gone or silent", "yellow")
         elif claim.status == Status.WAITING:
             self._say(EventType.CLAIMED, run.id, "its wait is over", "cyan")
         else:

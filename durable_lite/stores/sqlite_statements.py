@@ -10,18 +10,21 @@ def _insert(table: str, fields: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
 
 
+def _places(fields: tuple[str, ...]) -> str:
+    return ", ".join(f"?{number}" for number in range(1, len(fields) + 1))
+
+
 _NUMBER = "(SELECT number FROM runs WHERE id = ?1)"
 _RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
 _STEP = ", ".join(StepRow._fields)
 _REPLACED = ", ".join(f"{name} = excluded.{name}" for name in StepRow._fields[2:])
-_STEP_VALUES = ", ".join(f"?{number}" for number in range(1, len(StepRow._fields) + 1))
 
 # Runs
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE id = ?"
 GUARD = "SELECT status, generation FROM runs WHERE id = ?"
 CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
-CREATE_TAG = "INSERT OR IGNORE INTO tags (tag, created_at, run_id) VALUES (?, ?, ?)"
+CREATE_TAG = "INSERT INTO tags (tag, created_at, run_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 KEY_HOLDER = (
     f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
 )
@@ -69,17 +72,20 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 
 SAVE_STEP = f"""
 INSERT INTO steps (run_number, {_STEP})
-SELECT number, {_STEP_VALUES} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
+SELECT number, {_places(StepRow._fields)} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
 ON CONFLICT (run_number, path) DO UPDATE SET {_REPLACED}
 """
 CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_number = {_NUMBER}"
-STEPS = f"SELECT {_STEP} FROM steps WHERE run_number = {_NUMBER} ORDER BY seq IS NULL, seq, started_at, path"
+STEPS = f"""
+SELECT {_STEP} FROM steps WHERE run_number = {_NUMBER} ORDER BY seq IS NULL, seq, started_at, path
+"""
 FORGET_INNER_FAILURES = f"""
 DELETE FROM steps WHERE run_number = {_NUMBER}
     AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
 """  # '0' comes after '/'
 CREATE_EVENT = """
-INSERT INTO events (run_number, run_id, seq, at, type, data) SELECT number, id, ?2, ?3, ?4, ?5 FROM runs WHERE id = ?1
+INSERT INTO events (run_number, run_id, seq, at, type, data)
+SELECT number, id, ?2, ?3, ?4, ?5 FROM runs WHERE id = ?1
 """
 HAS_EVENT = f"""
 SELECT 1 FROM events WHERE run_number = {_NUMBER} AND seq = ?2 AND at = ?3 AND type = ?4 AND data = ?5
@@ -92,10 +98,13 @@ FROM steps INDEXED BY steps_seq WHERE run_number = {_NUMBER} AND seq IS NOT NULL
 ORDER BY 1 LIMIT ?3
 """
 CREATE_LOG = f"""
-INSERT OR IGNORE INTO logs (run_number, {", ".join(LogRow._fields)})
-SELECT number, {", ".join(f"?{number}" for number in range(1, len(LogRow._fields) + 1))} FROM runs WHERE id = ?1
+INSERT INTO logs (run_number, {", ".join(LogRow._fields)})
+SELECT number, {_places(LogRow._fields)} FROM runs WHERE id = ?1 ON CONFLICT DO NOTHING
 """
-LOGS = f"SELECT {', '.join(LogRow._fields)} FROM logs WHERE run_number = {_NUMBER} ORDER BY attempt, at, path, ordinal"
+LOGS = f"""
+SELECT {", ".join(LogRow._fields)} FROM logs WHERE run_number = {_NUMBER}
+ORDER BY attempt, at, path, ordinal
+"""
 
 # Removal
 

@@ -164,6 +164,8 @@ def settle(
             return None, ()  # an earlier try of this very call
         return Refusal(row.status, row.generation) if row else Refusal(None, 0), ()
     check(run_id, Status.EXECUTING, s.status)
+    if s.status == Status.STALE:
+        raise Conflict(f"run {run_id} can't become STALE by its holder: `mark_stale` is for others")
     cursor.execute(sql.DROP_LEASE, (run_id,))
     for event in s.events:
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))

@@ -81,7 +81,7 @@ async def _held(store):
     """A run that worker "w" holds as generation 1, with something of everything."""
     row = await executing(store)
     await store.save_step("r", 1, step("done", 3))
-    await store.save_failure("r", 1, step("failing"), event(4))
+    await store.save_failure("r", 1, step("done/failing"), event(4))
     await beat(store, row, NOW + 1, executed=1.0, progress='"p"', metadata='{"m": 1}', logs=(log(0),))
 
 

@@ -1,6 +1,7 @@
 """`open`, `close`, workers, meta, and `listen`."""
 
 import asyncio
+import inspect
 
 import pytest
 
@@ -36,7 +37,7 @@ async def test_the_store_is_one(store):
     assert store.url.partition(":")[1] == ":"
     assert isinstance(store.announces_all, bool)
     for verb in VERBS:
-        assert asyncio.iscoroutinefunction(getattr(store, verb)), verb
+        assert inspect.iscoroutinefunction(getattr(store, verb)), verb
 
 
 async def test_closing_twice_is_closing_once(store):

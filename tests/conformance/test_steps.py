@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from durable_lite.records import Checkpoint
 from durable_lite.status import Status
 from tests.conformance.build import NOW, claim, event, executing, get, mark_stale, settle, step, types
@@ -133,6 +135,39 @@ async def test_a_success_replaces_a_failure_whose_event_keeps_its_seq(store):
     assert [(each.seq, each.type, each.data["path"]) for each in found] == [
         (3, "step.failed", "a"), (4, "step.completed", "b"), (5, "step.completed", "a"),
     ]  # fmt: skip
+
+
+async def test_a_failure_removes_the_failures_nested_under_it(store):
+    """The outer step is tried again, and with it what failed inside; what is done or waits stays."""
+    await executing(store)
+    await executing(store, "s")
+    failures = ["a/b", "a/b/c", "a/b/c/d", "a", "ab", "A/b", "a_/b", "a%/b", "z/a/b"]
+    for seq, path in enumerate(failures, 3):
+        state = "failed" if seq % 2 else "retrying"
+        assert await store.save_failure("r", 1, step(path, state=state), event(seq)) is None
+    await store.save_step("r", 1, step("a/done", 12))
+    await store.save_step("r", 1, step("a/nap", None, kind="sleep", state="waiting"))
+    await store.save_failure("s", 1, step("a/b", None, "s"), event(3))
+    before = await everything(store)
+    failed = step("a", failures=2)
+    for _ in range(2):  # the second is a repeated call
+        assert await store.save_failure("r", 1, failed, event(13)) is None
+        after = await everything(store)
+        stay = {"a", "ab", "A/b", "a_/b", "a%/b", "z/a/b", "a/done", "a/nap"}
+        assert {found.path for found in after["r"]["checkpoints"]} == stay
+        assert failed in after["r"]["open"]
+        assert after["r"]["events"][:-1] == before["r"]["events"]
+        assert after["s"] == before["s"]
+
+
+@pytest.mark.parametrize("outer", ["a_b", "a%b", "a[b]", "a*b", "a?b", "a\\b", "é", "a'b"])
+async def test_what_is_nested_is_told_by_exact_text(store, outer):
+    await executing(store)
+    paths = [f"{outer}/in", "axb/in", "ab/in", f"{outer}x/in", f"x{outer}/in", outer.upper() + "/in"]
+    for seq, path in enumerate(paths, 3):
+        await store.save_failure("r", 1, step(path), event(seq))
+    await store.save_failure("r", 1, step(outer), event(9))
+    assert {found.path for found in await store.load_steps("r")} == {outer, *paths[1:]}
 
 
 async def test_a_failure_is_replaced_in_a_later_attempt(store):

@@ -274,7 +274,7 @@ async def test_what_a_failed_attempt_left_in_flight_keeps_the_run_from_suspendin
             tally["flaky"] += 1
             if tally["flaky"] == 1:
                 left.append(asyncio.ensure_future(ctx.step("slow", slow)))
-                await clock.settle()
+                await asyncio.sleep(0)
                 raise OSError("once")
             await ctx.step("slow", slow)
             return "done"
@@ -405,7 +405,8 @@ async def test_a_wait_for_nothing_or_for_the_past_is_over_at_once(make_store, wa
     async with make_store() as store, Process(store, clock, hardly_waits, warm_runs=warm_runs) as process:
         run = await process.trigger(hardly_waits)
         await clock.settle()
-        assert {row.path for row in await process.steps(run.id)} == {"none", "long-ago", "before", "now", "nap"}
+        paths = {row.path for row in await process.steps(run.id)}
+        assert paths == {"none", "long-ago", "before", "now", "nap"}
         assert await process.result(run) == "done"
         assert (await story(store, run)).count("run.waiting") == 1
 
@@ -487,8 +488,7 @@ async def test_a_plain_await_in_a_task_group_or_a_step_is_found_as_well(make_sto
         await process.result(run)
 
 
-@pytest.mark.parametrize("then", ["call", "return"])
-async def test_a_plain_await_that_goes_on_while_the_run_is_warm_ends_the_coroutine(make_store, then):
+async def test_a_plain_await_that_goes_on_while_the_run_is_warm_ends_the_coroutine(make_store):
     tally, gate, seen = Tally(), asyncio.Event(), []
 
     @job
@@ -520,6 +520,9 @@ async def test_a_plain_await_that_goes_on_while_the_run_is_warm_ends_the_corouti
         assert process.store.calls == calls
         assert await process.result(run) == "done"
         assert tally == {"job": 2, "background": 2, "late": 1}
+        assert await story(store, run) == [
+            "run.triggered", "run.claimed", "run.waiting", "run.claimed", "step.completed", "run.completed",
+        ]  # fmt: skip
         assert any("plain await went on" in line for line in await warnings(process, run))
 
 
@@ -677,7 +680,7 @@ async def test_a_cold_run_replays(make_store):
     clock = VirtualClock()
     async with make_store() as store, Process(store, clock, many_naps, warm_runs=0) as process:
         await process.outcome(many_naps)
-        assert tally == {"job": 6, "between": 1 + 1 + 2 + 3 + 4 + 5, "step": 5}
+        assert tally == {"job": 6, "between": 1 + 2 + 3 + 4 + 5 + 5, "step": 5}
 
 
 async def test_the_least_recently_suspended_loses_its_coroutine(make_store):
@@ -688,7 +691,6 @@ async def test_the_least_recently_suspended_loses_its_coroutine(make_store):
         tally[f"job-{number}"] += 1
         try:
             await ctx.sleep("nap", 10 + number)
-            await ctx.sleep("nap-2", 100 + number)
         except asyncio.CancelledError:
             ended.append(number)
             raise
@@ -702,10 +704,8 @@ async def test_the_least_recently_suspended_loses_its_coroutine(make_store):
         assert ended == [0, 1]
         for run in runs:
             await process.result(run)
-        # 0 came back cold while 2 and 3 were warm, and so on in turn.
-        assert tally["job-0"] == 2
+        assert tally == {"job-0": 2, "job-1": 2, "job-2": 1, "job-3": 1}
         assert process.heard("run.swallowed_stop") == []
-        assert all(tally[f"job-{number}"] <= 3 for number in range(4))
 
 
 async def test_a_warm_run_that_another_worker_had_meanwhile_is_replayed(make_store):

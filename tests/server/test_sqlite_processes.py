@@ -14,7 +14,7 @@ import pytest
 
 from durable_lite.stores import sqlite_workers
 from durable_lite.stores.sqlite_workers import WorkerLocks
-from tests.conformance.build import NOW, claim, create, executing, mark_stale, new_run
+from tests.conformance.build import NOW, claim, executing, mark_stale, new_run
 from tests.unit.sqlite_files import new_path, opened, rows
 
 ROOT = Path(__file__).parents[2]
