@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 # 200 bytes as JSON, the size of the outputs in every benchmark here.
-OUTPUT = {"id": 12345, "name": "x" * 60, "items": [1, 2, 3, 4, 5], "ok": True, "amount": 12.5, "note": "y" * 62}
+OUTPUT = {
+    "id": 12345,
+    "name": "x" * 60,
+    "items": [1, 2, 3, 4, 5],
+    "ok": True,
+    "amount": 12.5,
+    "note": "y" * 62,
+}
 TEXT = json.dumps(OUTPUT, separators=(",", ":"))
 
 SYNCHRONOUS = {"relaxed": "NORMAL", "strict": "FULL"}

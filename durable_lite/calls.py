@@ -39,8 +39,8 @@ class StepCall:
     """A step in flight: what to do, its task, and the callers that wait for its output."""
 
     __slots__ = (
-        "abandoned", "args", "error", "fn", "kwargs", "left", "name", "options", "output", "own", "parent", "path",
-        "saving", "task", "timed_out", "waiters",
+        "abandoned", "args", "cut_off", "error", "fn", "kwargs", "left", "name", "options", "output", "own",
+        "parent", "path", "saving", "task", "timed_out", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -58,10 +58,12 @@ class StepCall:
         self.saving = False  # its result is on its way to the store: too late to cancel
         self.timed_out = False
         self.abandoned = False  # a sync function runs on, but nobody wants its result
+        self.cut_off = False  # abandoned amid calls of its own: what it still returns is made without them
 
     def cancel(self) -> None:
         if not self.saving:
             self.abandoned = True
+            self.cut_off |= self.own.active > 0
             self.task.cancel()
 
     def answer(self, output: str) -> None:
@@ -182,10 +184,15 @@ class Calls:
                     if call.task.cancelling() or not execution.running:
                         raise
                     failed: BaseException = error  # the function's own doing, nobody cancelled it
-                except (Exception, SystemExit) as error:
+                except (KeyboardInterrupt, GeneratorExit):
+                    raise
+                except BaseException as error:
+                    if call.abandoned:
+                        return  # no failure of its own: it was cancelled, and this is how it took it
                     failed = error
                 else:
-                    await self._succeed(call, value, started, count)
+                    if not call.cut_off:
+                        await self._succeed(call, value, started, count)
                     return
                 count += 1
                 wake_at = await self._fail(call, failed, started, count)

@@ -42,11 +42,33 @@ _HALVES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")  # JSON would jo
 # What is left are brackets; a text is not JSON if a quote is left.
 _not_brackets = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+', re.DOTALL)
 
-_dumps = json.JSONEncoder(
+_encoder = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-).encode
+)
+
+
+def _compiled(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """What `encoder.encode` does, without building its C part anew for each value."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    text: Any = getattr(json.encoder, "encode_basestring", None)
+    write = make(None, encoder.default, text, None, ":", ",", False, False, False)
+    return lambda value: "".join(write(value, 0))
+
+
+_dumps = _compiled(_encoder)
 _dumps_ascii = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":")).encode
-_loads = json.JSONDecoder().decode
+_decoder: Any = json.JSONDecoder()  # `scan_once` is missing from its type
+
+
+def _loads(text: str) -> Any:
+    """What was encoded here has no white space around it; other JSON takes the long way."""
+    try:
+        value, end = _decoder.scan_once(text, 0)
+    except StopIteration:
+        return _decoder.decode(text)
+    return value if end == len(text) else _decoder.decode(text)
 
 
 class _Refused(Exception):

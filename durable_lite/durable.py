@@ -250,13 +250,15 @@ class Durable:
         delay = seconds(given.pop("delay", 0), "delay", allow_zero=True)
         max_duration = optional_seconds(given.pop("max_duration", None), "max_duration")
         deadline = given.pop("deadline", None)
+        deadline = None if deadline is None else moment(deadline, "deadline")
+        ready_at = now + delay if deadline is None else min(now + delay, deadline)  # then it ends
         expires = now + seconds(ttl, "idempotency_ttl")
         if given:
             raise InvalidOption(next(iter(given)), "trigger has no such option")
         return NewRun(
             id=self._new_id(), job=job.name, version=job.version, queue=queue, priority=priority,
-            created_at=now, ready_at=now + delay, payload=text, max_duration=max_duration,
-            deadline=None if deadline is None else moment(deadline, "deadline"),
+            created_at=now, ready_at=ready_at, payload=text, max_duration=max_duration,
+            deadline=deadline,
             trigger=json.dumps({"kind": "api"}), environment=self._environment,
             tags=json.dumps(sorted(set(tags))),
             idempotency_key=None if key is None else f'["global",{keys.canonical(key)}]',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 __all__ = [
     "AbortRun",
@@ -33,6 +33,17 @@ __all__ = [
 
 class DurableError(Exception):
     """Base of all errors of durable_lite that user code may catch."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        error = super().__new__(cls, *args)
+        error._given = args if not kwargs else None
+        return error
+
+    _given: tuple[Any, ...] | None
+
+    def __reduce__(self) -> Any:
+        """How to make it again: its arguments, and not the message that they gave."""
+        return super().__reduce__() if self._given is None else (type(self), self._given)
 
 
 # What a job raises to steer its retries.

@@ -74,10 +74,11 @@ class Execution:
         self._root: asyncio.Task[str] | None = None
         self._timers: list[Timer] = []
         self._timed_out = ""
-        self._replay_now = False
+        self._replays: list[asyncio.Future[None]] = []  # who asked to start from the top
         self._refused_calls = 0
         self._interrupted = False  # a stop came before the job had ended
         self._fault: Exception | None = None
+        self._unfit: InvalidPayload | None = None  # the payload is not what the job takes
         self._take(claim.run)
 
     def _take(self, run: RunRow) -> None:
@@ -95,6 +96,9 @@ class Execution:
         if self.run.recoveries > limit:
             await self._end_timed_out("poison", f"claimed {limit} times without a new checkpoint")
             return None
+        if code := self._overdue():
+            await self._end_timed_out(code, f"{code} has passed")
+            return None
         self._root = self.loop.create_task(self._main())
         self._root.add_done_callback(lambda _: self._poke())
         return await self._drive()
@@ -109,7 +113,10 @@ class Execution:
         """Go on in place, claimed again after a suspension that kept the coroutine."""
         self._take(run)
         self.warm, self.running = False, True
-        self.inflight.release()
+        if code := self._overdue():
+            self._time_out(code)
+        else:
+            self.inflight.release()
         return await self._drive()
 
     async def discard(self) -> None:
@@ -119,7 +126,11 @@ class Execution:
 
     async def _main(self) -> str:
         current_scope.set(self.inflight.root)
-        payload = self.job.payload.decode(self.run.payload)
+        try:
+            payload = self.job.payload.decode(self.run.payload)
+        except InvalidPayload as error:
+            self._unfit = error
+            raise
         try:
             output = await self.job.call(self.context, payload)
         except SystemExit as error:
@@ -135,7 +146,7 @@ class Execution:
                     return await self._stopped(self.stop_reason)
                 if self._root.done():
                     return await self._ended()
-                if self.inflight.idle or self._replay_now:
+                if self.inflight.idle or self._replays:
                     stop = await self._suspend()
                     if stop is not None:
                         return stop
@@ -169,6 +180,12 @@ class Execution:
         self.calls.cancel_all()
         self._poke()
 
+    def _drop_parked(self) -> None:
+        """Tasks of the job that nobody awaits any more are not left waiting for the engine."""
+        self.inflight.drop()
+        for future in self._replays:
+            future.cancel()
+
     async def _unwind(self) -> None:
         """Wait for the job to let go. Results that arrive meanwhile are offered to the store."""
         assert self._root is not None
@@ -178,6 +195,7 @@ class Execution:
                 break
             self._root.cancel()
             self.calls.cancel_all()
+        self._drop_parked()
         if self._interrupted and not (self._root.done() and self._root.cancelled()):
             if self._root.done():
                 self._root.exception()  # seen, and dropped
@@ -205,14 +223,14 @@ class Execution:
         if self.must_sweep():
             await engine.sweep()
             return None
-        ready_at = engine.clock.now() if self._replay_now else self.inflight.earliest()
+        ready_at = engine.clock.now() if self._replays else self.inflight.earliest()
         self.running = False
         self.inflight.hold()
         waits = [wait.path for wait in self.inflight.parked]
-        plain = [] if self._replay_now else self._plain_awaits()
+        plain = [] if self._replays else self._plain_awaits()
         for place in plain:
             self.warn(f"suspended at a plain await, which is cut off and done again on replay: {place}")
-        keep = engine.options.warm_runs > 0 and not plain and not self._replay_now
+        keep = engine.options.warm_runs > 0 and not plain and not self._replays
         if not keep:
             self.stop(Stop.SUSPENDED)
             await self._unwind()
@@ -237,7 +255,7 @@ class Execution:
             if self.stop_reason is not None:
                 return await self._stopped(self.stop_reason)
         self.running = False
-        self.inflight.stop()
+        self._drop_parked()
         if self.calls.active:
             paths = ", ".join(repr(path) for path in list(self.calls.active)[:5])
             self.warn(f"the job ended with steps in flight, which are cancelled: {paths}")
@@ -247,13 +265,12 @@ class Execution:
             return await self._stopped(self.stop_reason)
         try:
             output = self._root.result()
-        except InvalidPayload as error:
-            text = failures.describe(error)
-            await self._settle(
-                Status.INVALID_PAYLOAD, EventType.FAILED, {"error": failures.brief(text)}, error=text
-            )
-        except (Exception, asyncio.CancelledError) as error:
-            await self._failed(error)
+        except BaseException as error:  # whatever the job raised; the task only holds it
+            if error is self._unfit:
+                text, status = failures.describe(error), Status.INVALID_PAYLOAD
+                await self._settle(status, EventType.FAILED, {"error": failures.brief(text)}, error=text)
+            else:
+                await self._failed(error)
         else:
             await self._settle(Status.COMPLETED, EventType.COMPLETED, {}, output=output)
         return self.stop_reason
@@ -352,9 +369,9 @@ class Execution:
         return self.engine.options.always_replay and self.inflight.busy == 0 and self.running
 
     async def replay_from_here(self) -> None:
-        self._replay_now = True
+        self._replays.append(self.loop.create_future())
         self._poke()
-        await self.loop.create_future()
+        await self._replays[-1]
 
     def executed(self) -> float:
         """Seconds of executing time over all attempts."""
@@ -379,8 +396,21 @@ class Execution:
 
     # Limits of time
 
+    def _overdue(self) -> str | None:
+        """Which limit had passed before this claim, if one had."""
+        limit = self._max_duration
+        if limit is not None and self.run.executed >= limit:
+            return "max_duration"
+        if self.run.deadline is not None and self.run.deadline <= self.engine.clock.now():
+            return "deadline"
+        return None
+
+    @property
+    def _max_duration(self) -> float | None:
+        return self.run.max_duration if self.run.max_duration is not None else self.job.max_duration
+
     def _limit_time(self) -> None:
-        limit = self.run.max_duration if self.run.max_duration is not None else self.job.max_duration
+        limit = self._max_duration
         if limit is not None:
             left = max(0.0, limit - self.run.executed)
             self._timers.append(self.engine.awake.call_after(left, lambda: self._time_out("max_duration")))

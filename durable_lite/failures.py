@@ -37,7 +37,7 @@ def describe(error: BaseException, key: str = "") -> str:
         stored["permanent"] = True
     if isinstance(error, Exception) and "<locals>" not in cls.__qualname__:
         try:
-            stored["args"] = codec.encode(list(error.args), key=key or "error", limit=_TRACEBACK_LIMIT)
+            stored["args"] = codec.encode(_arguments(error), key=key or "error", limit=_TRACEBACK_LIMIT)
         except (NotSerializable, TooLarge):
             pass
         else:
@@ -97,6 +97,15 @@ def _message(error: BaseException | None) -> str:
         return f"<no message: {type(broken).__name__}>"
 
 
+def _arguments(error: Exception) -> list[Any]:
+    """What its class makes it again from: `args`, unless it says otherwise as `OSError` does."""
+    try:
+        cls, arguments, *_ = error.__reduce__()
+    except Exception:  # of user code
+        return list(error.args)
+    return list(arguments if cls is type(error) and isinstance(arguments, tuple) else error.args)
+
+
 def _rebuilt(stored: dict[str, Any]) -> Exception | None:
     if "args" not in stored:
         return None
@@ -106,8 +115,6 @@ def _rebuilt(stored: dict[str, Any]) -> Exception | None:
     if not (isinstance(cls, type) and issubclass(cls, Exception)):
         return None
     try:
-        if issubclass(cls, RetryAfter):
-            return None  # by its own arguments it would be made anew
         error = cls(*codec.decode(stored["args"]))
     except Exception:  # a constructor of user code
         return None

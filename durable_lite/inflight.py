@@ -141,6 +141,12 @@ class InFlight:
             self._timer.cancel()
             self._timer = None
 
+    def drop(self) -> None:
+        """The run ends here: tasks that nobody awaits are not left parked."""
+        self.stop()
+        for wait in self.parked:
+            wait.future.cancel()
+
     def _check(self) -> None:
         if self.busy == 0 and self.parked and self._timer is None and not self._held:
             self._timer = self._clock.call_later(self._grace, self._idle)

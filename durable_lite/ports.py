@@ -100,22 +100,28 @@ class Store(ABC):
 
     def __init__(self) -> None:
         self._listeners: dict[Callable[[Change], None], bool] = {}
+        self.steps_heard = 0  # listeners that want to know of every step
 
-    def listen(
-        self, callback: Callable[[Change], None], *, claimable_only: bool = False
-    ) -> Callable[[], None]:
-        """Call `callback` after commits; a hint, not a log. Returns a function that ends it."""
-        self._listeners[callback] = claimable_only
+    def listen(self, callback: Callable[[Change], None], *, steps: bool = True) -> Callable[[], None]:
+        """Call `callback` after commits, of mere `steps` too if asked for; a hint, not a log.
+
+        Returns a function that ends it.
+        """
+        self._listeners[callback] = steps
+        self.steps_heard = sum(self._listeners.values())
 
         def forget() -> None:
             self._listeners.pop(callback, None)
+            self.steps_heard = sum(self._listeners.values())
 
         return forget
 
     def announce(self, change: Change) -> None:
         """Tell the listeners. Called on the event loop, after the commit."""
-        for callback, claimable_only in tuple(self._listeners.items()):
-            if change.claimable or not claimable_only or change.run_id is None:
+        if change.step and not self.steps_heard:
+            return
+        for callback, steps in tuple(self._listeners.items()):
+            if steps or not change.step:
                 callback(change)
 
     # Life
@@ -206,7 +212,11 @@ class Store(ABC):
 
     @abstractmethod
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
-        """Guarded: store one step or wait. The hot path: one statement, one commit."""
+        """Guarded: store one step or wait. The hot path: one statement, one commit.
+
+        A completed step has a `seq` and an output, and neither error nor `wake_at`; it is stored once.
+        Anything else has no `seq` and no output, and may be stored again for the same path.
+        """
 
     @abstractmethod
     async def save_failure(

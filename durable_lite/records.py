@@ -221,3 +221,4 @@ class Change(NamedTuple):
 
     run_id: str | None
     claimable: bool
+    step: bool = False  # no more than a step or a wait was stored

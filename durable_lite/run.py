@@ -124,7 +124,7 @@ class Run(Generic[R]):
         result, `InvalidPayload` if its payload didn't fit, `RunNotFound` if it was deleted.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        async with _Changes(self._app, self.id, limit) as changes:
+        async with _Changes(self._app, self.id, limit, steps=False) as changes:
             while True:
                 await self.refresh()
                 if self.finished:
@@ -147,7 +147,7 @@ class Run(Generic[R]):
         nothing and sees nothing twice. A failed run that is resumed goes on: read on from there.
         """
         seen = count(after, "after", minimum=0)
-        async with _Changes(self._app, self.id, None) as changes:
+        async with _Changes(self._app, self.id, None, steps=True) as changes:
             while True:
                 await self.refresh()
                 while batch := await self._app.store.read_events(self.id, seen, _BATCH):
@@ -169,13 +169,13 @@ class RunPage(NamedTuple):
 class _Changes:
     """Wakes a reader when a run may have changed; at the latest after the poll interval."""
 
-    def __init__(self, app: Durable, run_id: str, limit: float | None) -> None:
-        self._app, self._run_id, self._limit = app, run_id, limit
+    def __init__(self, app: Durable, run_id: str, limit: float | None, steps: bool) -> None:
+        self._app, self._run_id, self._limit, self._steps = app, run_id, limit, steps
         self._event = asyncio.Event()
         self._over = False
 
     async def __aenter__(self) -> _Changes:
-        self._unlisten = self._app.store.listen(self._hear)
+        self._unlisten = self._app.store.listen(self._hear, steps=self._steps)
         self._timer = None
         if self._limit is not None:
             self._timer = self._app.clock.call_later(self._limit, self._time_out)

@@ -72,7 +72,7 @@ class Worker:
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
         self._via = await self.store.register_worker(self.id, info, self.clock.now())
         await self.store.set_meta("manifest", manifest(self.jobs))
-        self._unlisten = self.store.listen(self._hear)
+        self._unlisten = self.store.listen(self._hear, steps=False)
         await self._sweep_others()
         self._loops = [self._spawn(self._claim_loop()), self._spawn(self._beat_loop())]
 

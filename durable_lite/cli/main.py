@@ -50,7 +50,11 @@ def _usage(error: click.UsageError) -> click.ClickException:
     return Failure(f"{error.format_message()} ({path} --help)", error.exit_code)
 
 
-@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    "durable-lite",
+    cls=Command,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="durable-lite", message="%(prog)s %(version)s")
 def cli() -> None:
     """Jobs that survive the death of their process.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ..ports import Store
-from ..records import Beat, Claim, Lease, Refusal, Settlement
+from ..records import Beat, Claim, Lease, Refusal, Settlement, StepRow
 
 __all__ = ["Observer", "observed"]
 
@@ -25,6 +25,9 @@ class Observer:
 
     def stale(self, run_id: str, reason: str) -> None:
         """It has found a run whose worker is gone or too late."""
+
+    def saved(self, run_id: str, path: str) -> None:
+        """A step has finished, or failed, or a wait has begun."""
 
     def lost(self, run_id: str) -> None:
         """A run isn't its any more: cancelled, or taken over by another."""
@@ -63,6 +66,12 @@ class _Observed:
             self._observer.settled(run_id, settlement)
         else:
             self._observer.lost(run_id)
+        return refusal
+
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        refusal = await self._inner.save_step(run_id, generation, step)
+        if refusal is None:
+            self._observer.saved(run_id, step.path)
         return refusal
 
     async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:

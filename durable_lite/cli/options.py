@@ -79,7 +79,7 @@ def json_option(help: str) -> Callable[[F], F]:
 
 def length_of(ctx: click.Context, param: click.Parameter, value: str) -> float:
     """The callback of a duration: `90s`, `5m`, `24h`, `30d`, or a number of seconds; in seconds."""
-    given: float | str = float(value) if value.replace(".", "", 1).isdigit() else value
+    given: float | str = float(value) if value.replace(".", "", 1).isdecimal() else value
     try:
         return seconds(given, "", allow_zero=True)
     except InvalidOption as error:

@@ -103,6 +103,10 @@ class Progress:
         elif event.type == EventType.LOG and data["level"] in _LEVELS:
             self._later(event.at, log_line(data), _LEVELS[data["level"]])
 
+    def saved(self, path: str) -> None:
+        """A step here has just finished: sooner than its event is read."""
+        self._active.pop(path, None)
+
     def told(self, event: Event) -> None:
         """A stored event, wherever the run executes."""
         data, at = event.data, event.at

@@ -115,8 +115,8 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
         async with opened(order.db, durability=order.durability, create=True) as store:
             row, disposition = await _take_up(order, store, screen)
             progress = Progress(screen, row)
-            others = _Others(row.id, progress)
-            app = Durable(observed(store, others), jobs=[order.job], stop_timeout=order.stop_timeout)
+            ours = _Ours(row.id, progress)
+            app = Durable(observed(store, ours), jobs=[order.job])
             follower = Follower(store, row, progress.told, progress.looked)
             await follower.look()
             progress.begin()
@@ -124,7 +124,7 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             app.listen(lambda event: follower.nudge() if event.type == EventType.LOG else None)
             with progress.display():
                 async with app:
-                    await _until_the_end(order, app, follower, signals, progress, others)
+                    await _until_the_end(order, app, follower, signals, progress, ours)
             with contextlib.suppress(StoreError):  # then what was seen last has to do
                 await follower.look()
             return follower.row, disposition, _account(order, follower.row, progress, signals)
@@ -157,26 +157,30 @@ async def _take_up(order: Order, store: Store, screen: Screen) -> tuple[RunRow, 
     return row, "created"
 
 
-class _Others(Observer):
-    """A worker claims by job: says so when other runs of this job are executed on the way."""
+class _Ours(Observer):
+    """Tells what our own worker does: to this run, and to others, for a worker claims by job."""
 
     def __init__(self, run_id: str, progress: Progress) -> None:
         self._run_id, self._progress = run_id, progress
-        self.ids: set[str] = set()
+        self.others: set[str] = set()
 
     def registered(self, worker: str) -> None:
         self._progress.worker = worker
 
+    def saved(self, run_id: str, path: str) -> None:
+        if run_id == self._run_id:
+            self._progress.saved(path)
+
     def claimed(self, claim: Claim) -> None:
-        if claim.run.id != self._run_id and claim.run.id not in self.ids:
-            self.ids.add(claim.run.id)
+        if claim.run.id != self._run_id and claim.run.id not in self.others:
+            self.others.add(claim.run.id)
             self._progress.say(
                 f"run {claim.run.id} of this job was unfinished too: executing it as well", "dim"
             )
 
 
 async def _until_the_end(
-    order: Order, app: Durable, follower: Follower, signals: StopSignals, progress: Progress, others: _Others
+    order: Order, app: Durable, follower: Follower, signals: StopSignals, progress: Progress, ours: _Ours
 ) -> None:
     following = asyncio.ensure_future(follower.follow())
     stopping = asyncio.ensure_future(signals.wait())
@@ -188,10 +192,10 @@ async def _until_the_end(
                 f"{signals.name}: it goes on for {timeout} at most, then is released; again stops at once",
                 "bold",
             )
-            await app.stop()
-        elif others.ids:
-            progress.say(f"done; letting go of {plural(len(others.ids), 'other run')}", "dim")
-            await app.stop()
+            await app.stop(order.stop_timeout)
+        elif ours.others:
+            progress.say(f"done; letting go of {plural(len(ours.others), 'other run')}", "dim")
+            await app.stop(order.stop_timeout)
         if following.done():
             following.result()
     finally:

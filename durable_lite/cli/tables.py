@@ -134,7 +134,7 @@ def _steps(console: Console, detail: Detail) -> None:
     table.add_column("STATE", no_wrap=True)
     table.add_column("TOOK", no_wrap=True, justify="right")
     table.add_column("OUTPUT, ERROR, WAIT", no_wrap=True, overflow="ellipsis", ratio=3)
-    table.expand = True
+    table.expand = console.is_terminal
     for step in shown:
         state, what = _step_state(step, detail)
         took = length(step.finished_at - step.started_at) if step.finished_at is not None else ""
@@ -217,7 +217,7 @@ def _section(console: Console, title: str) -> None:
 
 def _indented(console: Console, text: Text) -> None:
     """A line that wraps under itself."""
-    console.print(Padding(text, (0, 0, 0, _INDENT)), overflow="fold")
+    console.print(Padding(text, (0, 0, 0, _INDENT), expand=False), overflow="fold")
 
 
 def _table(indent: int = 0) -> Table:

@@ -13,6 +13,7 @@ from ..durable import Durable
 from ..events import Event, EventType
 from ..records import Claim, Settlement
 from ..status import FINAL, Status
+from .exits import Failure
 from .load import AnyJob, load_jobs
 from .observe import Observer, observed
 from .options import Database, db_option, durability_option, opened, stop_timeout_option
@@ -54,9 +55,7 @@ def worker(
     at once.
     """
     if db.is_memory:
-        raise click.BadParameter(
-            "memory: can't be shared, so there is nothing to work for; name a file", param_hint="--db"
-        )
+        raise Failure("--db: memory: can't be shared, so there is nothing to work for; name a file")
     with contextlib.redirect_stdout(sys.stderr):
         jobs = load_jobs(targets)
         ctx.exit(asyncio.run(_work(jobs, db, concurrency, durability, stop_timeout)))
@@ -69,12 +68,7 @@ async def _work(
     log = _Log(screen)
     with StopSignals() as signals, diagnostics(screen):
         async with opened(db, durability=durability, create=True) as store:
-            app = Durable(
-                observed(store, log),
-                jobs=list(jobs.values()),
-                concurrency=concurrency,
-                stop_timeout=stop_timeout,
-            )
+            app = Durable(observed(store, log), jobs=list(jobs.values()), concurrency=concurrency)
             app.listen(log.hear)
             known = ", ".join(sorted(jobs))
             screen.say(f"worker on {store.url} for {known}; {plural(concurrency, 'run')} at a time", "bold")
@@ -83,6 +77,7 @@ async def _work(
                 held = plural(len(log.held), "run") if log.held else "nothing"
                 rest = f", finishing within {length(stop_timeout)} or released" if log.held else ""
                 screen.say(f"{signals.name}: {held} executing{rest}; again stops at once", "bold")
+                await app.stop(stop_timeout)
             screen.say("stopped", "bold")
     return signals.exit_code
 

@@ -23,5 +23,7 @@ def open_url(url: str, durability: str = "strict") -> Store:
         from .sqlite import SQLiteStore
 
         # sqlite:///a.db is relative and sqlite:////a.db absolute, as SQLAlchemy has it.
-        return SQLiteStore(rest.removeprefix("///") if rest.startswith("///") else rest, durability=durability)
+        return SQLiteStore(
+            rest.removeprefix("///") if rest.startswith("///") else rest, durability=durability
+        )
     raise InvalidOption("store", f"no store is named {scheme!r}; there are memory: and sqlite:")

@@ -204,6 +204,8 @@ class MemoryStore(Store):
         if refusal := self._refusal(run_id, generation):
             return refusal
         check(run_id, Status.EXECUTING, s.status)
+        if s.status == Status.STALE:
+            raise Conflict(f"run {run_id} can't become STALE by its holder: `mark_stale` is for others")
         row = self._end_lease(run_id)
         final = s.status in FINAL
         self._runs[run_id] = row._replace(
@@ -223,7 +225,7 @@ class MemoryStore(Store):
         if refusal := self._refusal(run_id, generation):
             return refusal
         self._steps[run_id][step.path] = step
-        self.announce(Change(run_id, claimable=False))
+        self.announce(Change(run_id, claimable=False, step=True))
         return None
 
     async def save_failure(
@@ -238,7 +240,7 @@ class MemoryStore(Store):
                     del steps[path]
             steps[step.path] = step
             self._events[run_id].append(event)
-        self.announce(Change(run_id, claimable=False))
+        self.announce(Change(run_id, claimable=False, step=True))
         return None
 
     async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
@@ -357,9 +359,8 @@ class MemoryStore(Store):
         """Write a transition's event after everything that the run has so far."""
         row = self._runs[run_id]
         steps = (step.seq for step in self._steps[run_id].values() if step.seq is not None)
-        last = max(
-            row.seq, max(steps, default=0), self._events[run_id][-1].seq if self._events[run_id] else 0
-        )
+        events = (event.seq for event in self._events[run_id])
+        last = max(row.seq, max(steps, default=0), max(events, default=0))
         self._events[run_id].append(NewEvent(last + 1, at, type, json.dumps(data)))
         self._runs[run_id] = row._replace(seq=last + 1)
 

@@ -43,6 +43,7 @@ from .sqlite_writer import Backoff, Work, Writer
 __all__ = ["SQLiteStore"]
 
 T = TypeVar("T")
+Step = TypeVar("Step", Checkpoint, StepRow)
 
 
 class SQLiteStore(Store):
@@ -83,10 +84,8 @@ class SQLiteStore(Store):
         self._locks = WorkerLocks(os.path.realpath(self.path) + "-workers")
         self._watch: Watch | None = None
 
-    def listen(
-        self, callback: Callable[[Change], None], *, claimable_only: bool = False
-    ) -> Callable[[], None]:
-        stop = super().listen(callback, claimable_only=claimable_only)
+    def listen(self, callback: Callable[[Change], None], *, steps: bool = True) -> Callable[[], None]:
+        stop = super().listen(callback, steps=steps)
         if self._watch is not None:
             self._watch.start()
         return stop
@@ -198,10 +197,11 @@ class SQLiteStore(Store):
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if self._writer is not None:
-            count = self._writer.write_now(sql.SAVE_STEP, (*step, generation))
+            statement = sql.SAVE_STEP if step.seq is not None else sql.SAVE_UNFINISHED
+            count = self._writer.write_now(statement, (*step, generation))
             if count:
-                if self._listeners:
-                    self.announce(Change(run_id, claimable=False))
+                if self.steps_heard:
+                    self.announce(Change(run_id, claimable=False, step=True))
                 return None
             if count == 0:
                 return await self._read(lambda cursor: writes.refusal(cursor, run_id))
@@ -217,10 +217,12 @@ class SQLiteStore(Store):
         return refusal
 
     async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
-        return [Checkpoint._make(row) for row in await self._rows(sql.CHECKPOINTS, [run_id])]
+        rows = await self._rows(sql.CHECKPOINTS, [run_id])
+        return _latest(list(map(Checkpoint._make, rows)))
 
     async def load_steps(self, run_id: str) -> list[StepRow]:
-        return [StepRow._make(row) for row in await self._rows(sql.STEPS, [run_id])]
+        rows = _latest(list(map(StepRow._make, await self._rows(sql.STEPS, [run_id]))))
+        return sorted(rows, key=lambda row: (row.seq is None, row.seq or 0, row.started_at, row.path))
 
     # Steering from outside
 
@@ -301,6 +303,13 @@ def _any_work(cursor: sqlite3.Cursor, jobs: Sequence[str], now: float) -> bool:
     if cursor.execute(sql.ANY_DUE, (now,)).fetchone():
         return True
     return any(cursor.execute(sql.ANY_CLAIMABLE, (job,)).fetchone() for job in jobs)
+
+
+def _latest(steps: list[Step]) -> list[Step]:
+    """Steps with those that aren't completed first, less what has been completed since."""
+    if not steps or steps[0].state == "completed":
+        return steps
+    return list({step.path: step for step in steps}.values())
 
 
 def _event(

@@ -19,48 +19,47 @@ SCHEMA = 1
 # Keys of `meta` that say so; all others are facts that the engine keeps there.
 RESERVED = ("schema", "min_reader")
 
-_TABLES = ("runs", "steps", "events", "logs", "leases", "workers", "tags", "meta")
+_TABLES = ("runs", "steps", "unfinished_steps", "events", "logs", "leases", "workers", "tags", "meta")
 
-# Steps are appended and their keys begin with the run's number: the steps of 64 runs that commit
-# together touch a fifth of the pages that a table ordered by run id and path would have touched.
-# `run_id` is there for people. Foreign keys are for them too; nothing enforces them.
+# A checkpoint is appended to its run's end of one b-tree, so it costs about one page; its seq is its
+# key. What isn't completed is kept apart. In `runs` the small columns come first: a large payload
+# doesn't stand between the guard and the generation.
 _FIRST = """
 CREATE TABLE runs (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT PRIMARY KEY NOT NULL,
     job TEXT NOT NULL,
-    version TEXT,
     status TEXT NOT NULL,
-    queue TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     created_at REAL NOT NULL,
     ready_at REAL,
-    claimable INTEGER NOT NULL,
     started_at REAL,
     finished_at REAL,
-    payload TEXT NOT NULL,
-    output TEXT,
-    error TEXT,
-    attempt INTEGER NOT NULL,
+    last_seen_at REAL,
+    executed REAL NOT NULL,
+    claimable INTEGER NOT NULL,
+    worker TEXT,
+    queue TEXT NOT NULL,
+    version TEXT,
+    seq INTEGER NOT NULL,
     first_attempt INTEGER NOT NULL,
     recoveries INTEGER NOT NULL,
     recovery_seq INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
-    worker TEXT,
-    seq INTEGER NOT NULL,
-    executed REAL NOT NULL,
-    last_seen_at REAL,
     stale_reason TEXT,
     max_duration REAL,
     deadline REAL,
-    "trigger" TEXT NOT NULL,
     environment TEXT,
+    key_live INTEGER NOT NULL,
+    idempotency_key TEXT,
+    idempotency_expires_at REAL,
+    "trigger" TEXT NOT NULL,
     tags TEXT NOT NULL,
     progress TEXT,
     metadata TEXT NOT NULL,
-    idempotency_key TEXT,
-    idempotency_expires_at REAL,
-    key_live INTEGER NOT NULL
+    payload TEXT NOT NULL,
+    output TEXT,
+    error TEXT
 ) STRICT;
 CREATE INDEX runs_claimable ON runs (job, priority DESC, created_at, id) WHERE claimable = 1;
 CREATE INDEX runs_due ON runs (ready_at) WHERE claimable = 0 AND ready_at IS NOT NULL;
@@ -71,16 +70,29 @@ CREATE INDEX runs_job ON runs (job, status, created_at, id);
 CREATE UNIQUE INDEX runs_key ON runs (job, idempotency_key) WHERE key_live = 1;
 
 CREATE TABLE steps (
-    run_number INTEGER NOT NULL REFERENCES runs (number),
+    run_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT,
+    arguments TEXT,
+    failures INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    title TEXT,
+    output TEXT,
+    PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE unfinished_steps (
     run_id TEXT NOT NULL,
     path TEXT NOT NULL,
-    seq INTEGER,
     kind TEXT NOT NULL,
     state TEXT NOT NULL,
     name TEXT,
     arguments TEXT,
-    output TEXT,
-    error TEXT,
     failures INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     generation INTEGER NOT NULL,
@@ -88,22 +100,20 @@ CREATE TABLE steps (
     finished_at REAL,
     wake_at REAL,
     title TEXT,
-    UNIQUE (run_number, path)
-) STRICT;
-CREATE UNIQUE INDEX steps_seq ON steps (run_number, seq) WHERE seq IS NOT NULL;
+    error TEXT,
+    PRIMARY KEY (run_id, path)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
-    run_number INTEGER NOT NULL REFERENCES runs (number),
     run_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
     at REAL NOT NULL,
     type TEXT NOT NULL,
     data TEXT NOT NULL,
-    PRIMARY KEY (run_number, seq)
+    PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE logs (
-    run_number INTEGER NOT NULL REFERENCES runs (number),
     run_id TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     path TEXT NOT NULL,
@@ -112,7 +122,7 @@ CREATE TABLE logs (
     level TEXT NOT NULL,
     message TEXT NOT NULL,
     fields TEXT NOT NULL,
-    PRIMARY KEY (run_number, attempt, path, ordinal)
+    PRIMARY KEY (run_id, attempt, path, ordinal)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE leases (
@@ -150,17 +160,23 @@ CREATE VIEW runs_readable AS SELECT
     round(executed, 3) AS seconds, progress, tags, payload, output, error
 FROM runs;
 CREATE VIEW steps_readable AS SELECT
-    run_id, path, seq, kind, state, failures,
+    run_id, path, seq, kind, 'completed' AS state, failures,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started,
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished,
-    strftime('%Y-%m-%dT%H:%M:%fZ', wake_at, 'unixepoch') AS wakes,
-    round(finished_at - started_at, 3) AS seconds, output, error
-FROM steps;
+    NULL AS wakes, round(finished_at - started_at, 3) AS seconds, output, NULL AS error
+FROM steps
+UNION ALL SELECT
+    run_id, path, NULL, kind, state, failures,
+    strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch'),
+    strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch'),
+    strftime('%Y-%m-%dT%H:%M:%fZ', wake_at, 'unixepoch'), round(finished_at - started_at, 3), NULL, error
+FROM unfinished_steps AS open
+WHERE NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = open.run_id AND steps.path = open.path);
 CREATE VIEW events_readable AS
 SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', at, 'unixepoch') AS at, type, data FROM events
 UNION ALL
 SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(finished_at, started_at), 'unixepoch'),
-    'step.completed', json_object('path', path, 'name', name) FROM steps WHERE seq IS NOT NULL;
+    'step.completed', json_object('path', path, 'name', name) FROM steps;
 """
 
 

@@ -10,14 +10,34 @@ def _insert(table: str, fields: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
 
 
-def _places(fields: tuple[str, ...]) -> str:
-    return ", ".join(f"?{number}" for number in range(1, len(fields) + 1))
-
-
-_NUMBER = "(SELECT number FROM runs WHERE id = ?1)"
 _RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
-_STEP = ", ".join(StepRow._fields)
-_REPLACED = ", ".join(f"{name} = excluded.{name}" for name in StepRow._fields[2:])
+# A completed step and one that isn't are rows of different tables: the first is only ever appended.
+_PARAMETER = {name: f"?{number}" for number, name in enumerate(StepRow._fields, 1)}
+_COMPLETED = tuple(name for name in StepRow._fields if name not in ("state", "error", "wake_at"))
+_UNFINISHED = tuple(name for name in StepRow._fields if name not in ("seq", "output"))
+
+
+def _save(table: str, fields: tuple[str, ...], conflict: str) -> str:
+    """Store a step if the run is still of this generation."""
+    values = ", ".join(_PARAMETER[name] for name in fields)
+    return f"""
+INSERT INTO {table} ({", ".join(fields)})
+SELECT {values} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
+ON CONFLICT {conflict}
+"""
+
+
+def _both(fields: tuple[str, ...]) -> str:
+    """Steps of both tables; those that aren't completed come first."""
+    missing = {"seq": "NULL", "output": "NULL"}
+    unfinished = ", ".join(missing.get(name, name) for name in fields)
+    missing = {"state": "'completed'", "error": "NULL", "wake_at": "NULL"}
+    completed = ", ".join(missing.get(name, name) for name in fields)
+    return f"""
+SELECT {unfinished} FROM unfinished_steps WHERE run_id = ?1
+UNION ALL SELECT {completed} FROM steps WHERE run_id = ?1
+"""
+
 
 # Runs
 
@@ -29,14 +49,9 @@ KEY_HOLDER = (
     f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
 )
 LAST_SEQ = """
-SELECT (SELECT seq FROM steps INDEXED BY steps_seq
-        WHERE run_number = number AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1),
-       (SELECT seq FROM events WHERE run_number = number ORDER BY seq DESC LIMIT 1)
-FROM runs WHERE id = ?
+SELECT (SELECT max(seq) FROM steps WHERE run_id = ?1), (SELECT max(seq) FROM events WHERE run_id = ?1)
 """
-COUNT_CHECKPOINTS = f"""
-SELECT count(*) FROM steps INDEXED BY steps_seq WHERE run_number = {_NUMBER} AND seq IS NOT NULL
-"""
+COUNT_CHECKPOINTS = "SELECT count(*) FROM steps WHERE run_id = ?"
 
 # Claims
 
@@ -70,39 +85,33 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 
 # Steps, events, logs
 
-SAVE_STEP = f"""
-INSERT INTO steps (run_number, {_STEP})
-SELECT number, {_places(StepRow._fields)} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
-ON CONFLICT (run_number, path) DO UPDATE SET {_REPLACED}
-"""
-CHECKPOINTS = f"SELECT {', '.join(Checkpoint._fields)} FROM steps WHERE run_number = {_NUMBER}"
-STEPS = f"""
-SELECT {_STEP} FROM steps WHERE run_number = {_NUMBER} ORDER BY seq IS NULL, seq, started_at, path
-"""
-FORGET_INNER_FAILURES = f"""
-DELETE FROM steps WHERE run_number = {_NUMBER}
+# Trying again after an unknown outcome finds the very row; another step's is never replaced.
+SAVE_STEP = _save(
+    "steps", _COMPLETED, "(run_id, seq) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
+)
+SAVE_UNFINISHED = _save(
+    "unfinished_steps",
+    _UNFINISHED,
+    "(run_id, path) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _UNFINISHED[2:]),
+)
+CHECKPOINTS = _both(Checkpoint._fields)
+STEPS = _both(StepRow._fields)
+FORGET_INNER_FAILURES = """
+DELETE FROM unfinished_steps WHERE run_id = ?1
     AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
 """  # '0' comes after '/'
-CREATE_EVENT = """
-INSERT INTO events (run_number, run_id, seq, at, type, data)
-SELECT number, id, ?2, ?3, ?4, ?5 FROM runs WHERE id = ?1
-"""
-HAS_EVENT = f"""
-SELECT 1 FROM events WHERE run_number = {_NUMBER} AND seq = ?2 AND at = ?3 AND type = ?4 AND data = ?5
-"""
-EVENTS = f"""
-SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_number = {_NUMBER} AND seq > ?2
+CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
+HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
+EVENTS = """
+SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_id = ?1 AND seq > ?2
 UNION ALL
 SELECT seq, coalesce(finished_at, started_at), NULL, NULL, path, name, started_at
-FROM steps INDEXED BY steps_seq WHERE run_number = {_NUMBER} AND seq IS NOT NULL AND seq > ?2
+FROM steps WHERE run_id = ?1 AND seq > ?2
 ORDER BY 1 LIMIT ?3
 """
-CREATE_LOG = f"""
-INSERT INTO logs (run_number, {", ".join(LogRow._fields)})
-SELECT number, {_places(LogRow._fields)} FROM runs WHERE id = ?1 ON CONFLICT DO NOTHING
-"""
+CREATE_LOG = _insert("logs", LogRow._fields) + " ON CONFLICT DO NOTHING"
 LOGS = f"""
-SELECT {", ".join(LogRow._fields)} FROM logs WHERE run_number = {_NUMBER}
+SELECT {", ".join(LogRow._fields)} FROM logs WHERE run_id = ?
 ORDER BY attempt, at, path, ordinal
 """
 
@@ -116,7 +125,7 @@ FORGET_TAGS = (
     "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
 )
 FORGET = (
-    *(f"DELETE FROM {table} WHERE run_number = {_NUMBER}" for table in ("steps", "events", "logs")),
+    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("steps", "unfinished_steps", "events", "logs")),
     "DELETE FROM runs WHERE id = ?1",
 )
 

@@ -178,8 +178,9 @@ def settle(
 
 
 def save_step(cursor: Cursor, run_id: str, generation: int, step: StepRow) -> tuple[Refusal | None, Changes]:
-    if cursor.execute(sql.SAVE_STEP, (*step, generation)).rowcount:
-        return None, (Change(run_id, claimable=False),)
+    save = sql.SAVE_STEP if step.seq is not None else sql.SAVE_UNFINISHED
+    if cursor.execute(save, (*step, generation)).rowcount:
+        return None, (Change(run_id, claimable=False, step=True),)
     return refusal(cursor, run_id), ()
 
 
@@ -191,9 +192,9 @@ def save_failure(
         return now, ()
     if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
         cursor.execute(sql.FORGET_INNER_FAILURES, (run_id, step.path))
-        cursor.execute(sql.SAVE_STEP, (*step, generation))
+        cursor.execute(sql.SAVE_UNFINISHED, (*step, generation))
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))
-    return None, (Change(run_id, claimable=False),)
+    return None, (Change(run_id, claimable=False, step=True),)
 
 
 # Steering from outside

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import shlex
 import shutil
 import sqlite3
@@ -265,6 +266,12 @@ def display() -> Display:
     return Display()
 
 
+def tool(name: str) -> str:
+    """How to call a program that was installed with this Python."""
+    mine = Path(sys.executable).parent / name
+    return name if shutil.which(name) or not mine.exists() else shlex.quote(os.path.relpath(mine))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--invoices", type=int, default=50_000, help="of the exported organisation")
@@ -293,10 +300,10 @@ def main() -> int:
     for claim in claims:
         print(f"  {'ok ' if claim.holds else 'NO '} {claim.text}")
     print(f"\nThe file   {told.done.file}\nThe mail   {told.done.mail}\n\nLook at the run:\n")
-    db = shlex.quote(str(given.folder / "durable.db"))
+    db = shlex.quote(os.path.relpath(given.folder / "durable.db"))
     steps = f"select path, started_at, finished_at from steps where run_id = '{told.run.id}' order by seq"
-    print(f"  durable-lite --db {db} runs show {told.run.id}")
-    print(f'  sqlite-utils {db} "{steps}" --table')
+    print(f"  {tool('durable-lite')} runs show {told.run.id} --db {db}")
+    print(f'  {tool("sqlite-utils")} {db} "{steps}" --table')
     print(f"  datasette {db}")
     return 0 if all(claim.holds for claim in claims) else 1
 

@@ -45,7 +45,8 @@ def effect(text):
 
 async def held(ctx, text):
     effect(text)
-    ctx.log.info(f"holding {text}")
+    ctx.log.warning(f"holding {text}")
+    print(f"begun {text}", flush=True)  # unlike a line of the log, this is said again on replay
     while not (HERE / "go").exists():
         await asyncio.sleep(0.01)
     return text
@@ -231,13 +232,12 @@ class Process:
     def end(self) -> tuple[int, str, str]:
         """Its exit code, stdout, and all of stderr."""
         code = self.process.wait(PATIENCE)
-        assert self.process.stdout is not None and self.process.stderr is not None
+        assert self.process.stdout is not None
         out = self.process.stdout.read()
         self._reader.join(PATIENCE)
         while (line := self._queue.get(timeout=PATIENCE)) is not None:
             self.lines.append(line)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        self._close()
         return code, out, "".join(self.lines)
 
     def __enter__(self) -> "Process":
@@ -245,4 +245,12 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
-            self.kill()
+            self.send(signal.SIGKILL)
+            self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()

@@ -72,15 +72,40 @@ class TestErrors:
             ("two.py", TWO, "two.py:", "two.py:: expected FILE.py:JOB or MODULE:JOB"),
             ("none.py", "x = 1", "none.py:x", "none.py: there are no jobs in it; "),
             ("bad.py", "\nx = (1,\ny 2", "bad.py:x", "bad.py:2: syntax error: "),
-            ("bad.py", "x = 1\n\nimport nonesuch_abc", "bad.py:x", "bad.py:3: can't be imported: ModuleNotFoundError: No module named 'nonesuch_abc'"),
-            ("bad.py", "x = 1\n1 / 0", "bad.py:x", "bad.py:2: can't be imported: ZeroDivisionError: division by zero"),
+            (
+                "bad.py",
+                "x = 1\n\nimport nonesuch_abc",
+                "bad.py:x",
+                "bad.py:3: can't be imported: ModuleNotFoundError: No module named 'nonesuch_abc'",
+            ),
+            (
+                "bad.py",
+                "x = 1\n1 / 0",
+                "bad.py:x",
+                "bad.py:2: can't be imported: ZeroDivisionError: division by zero",
+            ),
             ("bad.py", "import sys\nsys.exit(3)", "bad.py:x", "bad.py:2: can't be imported: SystemExit: 3"),
-            ("bad.py", "from durable_lite import job\n@job\ndef f(ctx): ...", "bad.py:f", "bad.py:2: can't be imported: InvalidOption: job 'f': "),
-            ("my-jobs.py", TWO, "my-jobs.py:first", "my-jobs.py: a module can't be named 'my-jobs'; rename the file"),
+            (
+                "bad.py",
+                "from durable_lite import job\n@job\ndef f(ctx): ...",
+                "bad.py:f",
+                "bad.py:2: can't be imported: InvalidOption: job 'f': ",
+            ),
+            (
+                "my-jobs.py",
+                TWO,
+                "my-jobs.py:first",
+                "my-jobs.py: a module can't be named 'my-jobs'; rename the file",
+            ),
             ("json.py", TWO, "json.py:first", "json.py: the module name 'json' is taken by "),
-            ("bad.py", "raise ValueError('\\x1b[2J')", "bad.py:x", "bad.py:1: can't be imported: ValueError: \\x1b[2J"),
+            (
+                "bad.py",
+                "raise ValueError('\\x1b[2J')",
+                "bad.py:x",
+                "bad.py:1: can't be imported: ValueError: \\x1b[2J",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_one_line_says_it(self, tmp_path, name, source, target, message):
         write_jobs(tmp_path, source, name)
         done = invoke("run", target, "--db", "x.db")

@@ -59,7 +59,7 @@ class TestList:
         assert [row.split()[:3] for row in rows] == [[run_id, "export", "PENDING"] for run_id in many[:2:-1]]
         assert "There may be more: --cursor " in done.stderr
 
-    @pytest.mark.parametrize("columns", ["60", "80", "100"])
+    @pytest.mark.parametrize("columns", ["72", "80", "100"])
     def test_ids_and_statuses_are_never_cut(self, many, db, monkeypatch, columns):
         monkeypatch.setenv("COLUMNS", columns)
         shown = succeed("runs", "list", "--db", db).stdout
@@ -146,7 +146,7 @@ class TestIds:
         assert parsed("runs", "show", failed.upper(), "--db", db)["id"] == failed
 
     def test_an_ambiguous_one_will_not(self, many, db):
-        common = os.path.commonprefix(many)
+        common = os.path.commonprefix(many)  # noqa: RUF071  not paths
         done = invoke("runs", "cancel", common, "--db", db)
         assert done.exit_code == 2
         assert f"{common}: several ids begin so, " in one_line(done)

@@ -245,6 +245,7 @@ async def test_two_workers_split_a_backlog(store, other):
         while found := await claim(handle, name, limit=7):
             assert all(each.run.worker == name for each in found)
             won.extend(each.run.id for each in found)
+            assert len(won) <= 150
 
     await asyncio.gather(worker(store, "a"), worker(other, "b"))
     assert sorted(won) == [f"{n:03}" for n in range(150)]

@@ -44,7 +44,7 @@ async def _save_step(store, id, generation):
 
 
 async def _save_step_again(store, id, generation):
-    return await store.save_step(id, generation, step("done", 3, id, output='"late"', generation=generation))
+    return await store.save_step(id, generation, step("done/failing", LATE, id, generation=generation))
 
 
 async def _save_wait(store, id, generation):

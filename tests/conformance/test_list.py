@@ -161,4 +161,5 @@ async def test_any_filter_pages_through_what_it_means(store, runs, queries):
             )
             cursor = (page[-1].created_at, page[-1].id)
             found.append(page)
+            assert len(found) <= len(expected)
         assert [(row.created_at, row.id) for page in found for row in page] == sorted(expected, reverse=True)

@@ -46,7 +46,7 @@ async def everything_of(store, nasty):
     run = new_run(payload=nasty, version=nasty, queue=nasty, trigger=nasty, environment=nasty)
     await store.create_runs([run])
     await claim(store)
-    done = step("a", 3, name=nasty, arguments=nasty, output=nasty, error=nasty, title=nasty)
+    done = step("a", 3, name=nasty, arguments=nasty, output=nasty, title=nasty)
     failed = step("b", error=nasty)
     line = log(message=nasty, level=nasty, fields=nasty, path="a")
     data = json.dumps({nasty: nasty})
@@ -118,9 +118,11 @@ async def test_moments_are_kept_to_the_last_bit(store, moment):
     [found] = await claim(store, now=moment)
     row = found.run
     assert (row.created_at, row.max_duration, row.deadline, row.started_at) == (moment,) * 4
-    done = step("a", 3, started_at=moment, finished_at=moment, wake_at=moment)
-    await store.save_step("r", 1, done)
-    assert await store.load_steps("r") == [done]
+    done = step("a", 3, started_at=moment, finished_at=moment)
+    nap = step("nap", None, kind="sleep", state="waiting", started_at=moment, wake_at=moment)
+    for row in (done, nap):
+        await store.save_step("r", 1, row)
+    assert await store.load_steps("r") == [done, nap]
     assert [found.at for found in await store.read_events("r", 0, 10)] == [moment] * 3
     await store.beat("w", [Beat("r", 1, moment, logs=(log(at=moment),))], moment)
     [lease] = await store.leases()

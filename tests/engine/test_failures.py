@@ -63,6 +63,7 @@ class LocalTally(Tally):
         KeyError("key"),
         PaymentError(402, "card"),
         FileNotFoundError(2, "No such file", "name.txt"),
+        UnprintableError("x"),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad byte"),
         StepTimeout("k", 5.0),
         StepFailed("k", "Some", "thing"),
@@ -84,14 +85,14 @@ async def test_a_failure_is_raised_again_as_what_it_was(make_app, error):
             try:
                 await ctx.step("k", fail)
             except Exception as caught:
-                passes.append((type(caught), caught.args, str(caught), vars(caught)))
+                passes.append((type(caught), caught.args, vars(caught)))
             await ctx.step(f"replay{time}", asyncio.sleep, 0)
 
     async with make_app(failing) as durable:
         await durable.outcome(failing)
     assert tally["fail"] == 1
     assert len(passes) >= 3
-    assert all(one == (type(error), error.args, str(error), vars(error)) for one in passes)
+    assert all(one == (type(error), error.args, vars(error)) for one in passes)
 
 
 class _Unusual:
@@ -111,7 +112,6 @@ class _Unusual:
         TalkativeError("this"),
         ValueError(Unknown()),
         ValueError("x" * 1_000_000),
-        UnprintableError("x"),
         ExceptionGroup("both", [ValueError(1), TypeError(2)]),
         SystemExit(3),
         ForeignCancelled("foreign"),
@@ -239,7 +239,7 @@ async def test_the_retries_of_a_step_begin_anew_with_each_attempt_of_the_run(mak
     clock = VirtualClock()
     tally = LocalTally(clock)
 
-    @job(retry=Retry(max_attempts=2, min_delay="100s", jitter=False))
+    @job(retry=Retry(max_attempts=2, min_delay="100s", max_delay="100s", jitter=False))
     async def both(ctx):
         await ctx.options(retry=Retry(max_attempts=3, **EXACT)).step("bad", tally.failing("bad", 5))
 
@@ -702,8 +702,8 @@ async def test_an_exception_group_is_a_failure_like_another(make_app):
 @pytest.mark.parametrize("where", ["job", "step", "sync step"])
 @pytest.mark.parametrize(
     "error",
-    [SystemExit(1), SystemExit("bye"), asyncio.CancelledError(), ForeignCancelled("foreign"), GeneratorExit()],
-    ids=["exit-1", "exit-text", "cancelled", "foreign", "generator"],
+    [SystemExit(1), SystemExit("bye"), asyncio.CancelledError(), ForeignCancelled("foreign")],
+    ids=["exit-1", "exit-text", "cancelled", "foreign"],
 )
 async def test_what_passes_except_exception_fails_the_run_and_not_the_worker(make_app, where, error):
     tally = Tally()
@@ -812,7 +812,9 @@ async def test_a_chain_of_causes_is_in_the_traceback(make_app):
 
     async with make_app(failing) as durable:
         run = await durable.finished(await durable.trigger(failing))
-        assert all(text in run.error["traceback"] for text in ("the cause", "the effect", "in fail"))
+        assert (run.error["type"], run.error["message"]) == ("ValueError", "the effect")
+        [row] = await durable.steps(run.id)
+        assert all(text in row.error for text in ("the cause", "the effect", "in fail"))
 
 
 async def test_the_annotation_of_a_step_that_cannot_be_resolved_does_no_harm(make_app):

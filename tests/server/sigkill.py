@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,8 @@ class Wrong(AssertionError):
 
 
 class Line(NamedTuple):
-    """What a worker said: `worker` (path: its id), or of a step `start`, `end`, `fail`, `stop`, `enter`."""
+    """What a worker said: `worker` or `stopping` (path: its id), or of a step `start`, `end`, `fail`, `stop`,
+    or `enter` for one that has steps of its own."""
 
     what: str
     run_id: str
@@ -83,6 +84,9 @@ class Supervisor:
         command = [sys.executable, "-m", jobs.__name__, f"sqlite:{self.file}", self.log, self._options]
         worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)
         self.workers.append(worker)
+        if worker.pid in self.killed:  # the system counts from the start again; the log tells by this
+            self._end(worker)
+            return self.start()
         return worker
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
@@ -90,11 +94,6 @@ class Supervisor:
             raise Wrong(f"worker {worker.pid} ended by itself with {worker.returncode}")
         self.killed[worker.pid] = time.time()
         self._end(worker)
-
-    async def terminate(self, worker: subprocess.Popen[bytes], timeout: float = 30) -> int:
-        """SIGTERM, and wait for the exit code."""
-        worker.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(worker.wait, timeout)
 
     def _end(self, worker: subprocess.Popen[bytes]) -> None:
         self.workers.remove(worker)
@@ -158,8 +157,6 @@ class Counts(NamedTuple):
     unstored: int = 0  # executions that had ended, but died with their worker before they were stored
     failed: int = 0  # executions that raised, as planned
     stale: int = 0  # times that a run was taken from a dead worker
-    again: int = 0  # executions that began after the step's result had been stored
-    overlaps: int = 0  # executions of one step by two workers at the same time
 
     def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
@@ -233,6 +230,8 @@ async def check_run(supervisor: Supervisor, work: jobs.Work, run: Run[int], line
         raise Wrong(f"{run}: executed, but not stored: {missing}")
     if again := [line for line in begun if line.at > finished(stored[line.path])]:
         raise Wrong(f"{run}: executed again once stored: {again}")
+    if lost := list(acknowledged_and_lost(begun, stored)):
+        raise Wrong(f"{run}: stored only after the next step had begun: {lost}")
     executions = executions_of(mine, supervisor.killed)
     if overlaps := list(overlapping(executions)):
         raise Wrong(f"{run}: executed by two workers at once: {overlaps}")
@@ -280,6 +279,13 @@ async def check_events(supervisor: Supervisor, run: Run[int]) -> int:
         if event.data["reason"] != "worker gone" or (pid is not None and pid not in supervisor.killed):
             raise Wrong(f"{run}: {event} of worker {pid}")
     return len(lost)
+
+
+def acknowledged_and_lost(begun: Sequence[Line], stored: dict[str, StepRow]) -> Iterable[str]:
+    """Steps whose result was given to the job, which went on, and yet didn't survive."""
+    for earlier, later in pairwise(jobs.STAGES):
+        first = min(line.at for line in begun if line.path in later)
+        yield from (path for path in earlier if finished(stored[path]) > first)
 
 
 def finished(step: StepRow) -> float:

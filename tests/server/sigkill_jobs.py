@@ -18,14 +18,28 @@ from typing import Any
 from durable_lite import Context, Durable, Retry, current, job
 
 SEQUENTIAL, PARALLEL, MAPPED = 4, 4, 5
+# The leaves of `mixed`: a stage begins when all of the one before are stored.
+STAGES = (
+    *([f"row-{number}"] for number in range(SEQUENTIAL)),
+    [f"side-{number}" for number in range(PARALLEL)],
+    ["outer/a"],
+    ["outer/inner/b", "outer/inner/c"],
+    [f"each/{number}" for number in range(MAPPED)],
+    ["flaky"],
+    ["last"],
+)
 FLAKY = Retry(max_attempts=40, min_delay="1ms", max_delay="8ms")
 
 log = -1
 
 
 def say(what: str, path: str) -> None:
+    tell(what, path, current().run.id)
+
+
+def tell(what: str, path: str, run_id: str = "-") -> None:
     """One line, written at once: lines of several processes don't mix."""
-    os.write(log, f"{what} {current().run.id} {path} {os.getpid()} {time.time()}\n".encode())
+    os.write(log, f"{what} {run_id} {path} {os.getpid()} {time.time()}\n".encode())
 
 
 def moment() -> float:
@@ -39,8 +53,7 @@ class Work:
 
 def expected(work: Work) -> int:
     """What `mixed` returns."""
-    steps = SEQUENTIAL + PARALLEL + 3 + MAPPED + 2
-    return work.seed * steps
+    return work.seed * sum(map(len, STAGES))
 
 
 @job(retry=Retry(max_attempts=3, min_delay="1ms", max_delay="5ms"))
@@ -54,8 +67,8 @@ async def mixed(ctx: Context, work: Work) -> int:
         )
         # Every third is long enough to suspend the run.
         await ctx.sleep(f"nap-{number}", chance.choice([0.002, 0.01, 0.07]))
-    names = [f"side-{number}" for number in range(PARALLEL)]
-    total += sum(await asyncio.gather(*(ctx.step(name, leaf, name, work.seed) for name in names)))
+    sides = STAGES[SEQUENTIAL]
+    total += sum(await asyncio.gather(*(ctx.step(name, leaf, name, work.seed) for name in sides)))
     total += await ctx.step("outer", outer, work.seed, chance.choice([0.002, 0.07]))
     each = [(f"each/{number}", work.seed) for number in range(MAPPED)]
     total += sum(await ctx.map("each", item, each, limit=3))
@@ -151,8 +164,9 @@ async def work(store: str, **options: Any) -> None:
     loop.add_reader(sys.stdin.fileno(), over.set)  # closed when the supervisor dies
     async with Durable(store, JOBS, concurrency=4, **options) as app:
         assert app._worker is not None
-        os.write(log, f"worker - {app._worker.id} {os.getpid()} {time.time()}\n".encode())
+        tell("worker", app._worker.id)
         await over.wait()
+        tell("stopping", app._worker.id)  # no more claims from this turn of the loop on
 
 
 def main() -> None:

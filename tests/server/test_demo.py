@@ -259,7 +259,7 @@ def test_the_demo_kills_twice_and_holds_what_it_claims(tmp_path):
         "0 steps executed again once their result was stored",
         "5,000 rows in the CSV file, 5,000 in the database, the same",
         "1 mail in the outbox, to accounts@acme.example",
-        "durable-lite --db",
+        "durable-lite runs show",
     ):
         assert text in demo.stdout
     assert demo.stdout.count("kill -9") == 2

@@ -159,7 +159,7 @@ asyncio.run(main())
     with new_path() as path:
         async with opened(path, durability) as store:
             heard: asyncio.Queue[float] = asyncio.Queue()
-            store.listen(lambda change: heard.put_nowait(time.time()), claimable_only=True)
+            store.listen(lambda change: heard.put_nowait(time.time()), steps=False)
             with process(path, script) as child:
                 delays = []
                 for _ in range(5):
