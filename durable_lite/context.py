@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from . import keys
@@ -17,6 +16,8 @@ from .retry import Retry
 from .step import NO_OPTIONS, Duration, StepOptions
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .execution import Execution
 
 __all__ = ["Context", "RunInfo", "current"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from . import codec, keys
+from . import codec
 from .codec import MAX_VALUE_BYTES
 from .durations import count, moment, optional_seconds, seconds
 from .engine import Options, logger
@@ -21,14 +21,13 @@ from .run import Run, RunPage
 from .runlog import ENGINE
 from .status import Status
 from .step import Duration
-from .stores import open_url
+from .trigger import TriggerOptions, new_run
 from .worker import Worker
 
 __all__ = ["Durable"]
 
 P = TypeVar("P")
 R = TypeVar("R")
-_SCOPES = ("run", "global", "attempt")
 
 
 class Durable:
@@ -91,7 +90,12 @@ class Durable:
         if environment is not None and not isinstance(environment, str):
             raise InvalidOption("environment", f"expected a str, got {type(environment).__name__}")
         self.clock = clock or SystemClock()
-        self.store = open_url(store, durability) if isinstance(store, str) else store
+        if isinstance(store, str):
+            from .stores import open_url  # the core knows no store but this one function
+
+            self.store = open_url(store, durability)
+        else:
+            self.store = store
         self._owns_store = isinstance(store, str)
         self._entropy = entropy or SystemEntropy()
         self._concurrency = count(concurrency, "concurrency")
@@ -194,12 +198,12 @@ class Durable:
 
     @overload
     async def trigger(
-        self, job: Job[P, R], payload: P | Mapping[str, Any] | None = None, **options: Any
+        self, job: Job[P, R], payload: P | Mapping[str, Any] | None = None, **options: Unpack[TriggerOptions]
     ) -> Run[R]: ...
     @overload
-    async def trigger(self, job: str, payload: Any = None, **options: Any) -> Run[Any]: ...
+    async def trigger(self, job: str, payload: Any = None, **options: Unpack[TriggerOptions]) -> Run[Any]: ...
 
-    async def trigger(self, job: Any, payload: Any = None, **options: Any) -> Run[Any]:
+    async def trigger(self, job: Any, payload: Any = None, **options: Unpack[TriggerOptions]) -> Run[Any]:
         """Store a new run of `job`, and return its handle; `run.disposition` says what happened.
 
         Options, all by name:
@@ -217,7 +221,9 @@ class Durable:
         """
         return (await self._create([self._new_run(job, payload, options)]))[0]
 
-    async def trigger_many(self, job: Any, payloads: Iterable[Any], **options: Any) -> list[Run[Any]]:
+    async def trigger_many(
+        self, job: Any, payloads: Iterable[Any], **options: Unpack[TriggerOptions]
+    ) -> list[Run[Any]]:
         """One run for each payload, all or none. `InvalidPayload.index` says which one was bad."""
         new = []
         for index, payload in enumerate(payloads):
@@ -230,40 +236,7 @@ class Durable:
     def _new_run(self, wanted: Any, payload: Any, options: Mapping[str, Any]) -> NewRun:
         job = find_job(self.jobs, wanted)
         text = job.payload.encode(job.payload.validate(payload), limit=self.options.max_value_bytes)
-        given = dict(options)
-        now = self.clock.now()
-        tags = given.pop("tags", ())
-        if isinstance(tags, str) or not all(
-            isinstance(tag, str) and tag and tag.isprintable() for tag in tags
-        ):
-            raise InvalidOption("tags", f"expected a list of printable texts, got {tags!r:.80}")
-        queue = given.pop("queue", None) or job.queue
-        priority = given.pop("priority", 0)
-        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31:
-            raise InvalidOption("priority", f"expected an integer, got {priority!r:.80}")
-        key, ttl = given.pop("idempotency_key", None), given.pop("idempotency_ttl", "30d")
-        scope = given.pop("scope", "global")
-        if scope not in _SCOPES:
-            raise InvalidOption("scope", f"expected one of {', '.join(_SCOPES)}, got {scope!r:.80}")
-        if scope != "global":
-            raise InvalidOption("scope", f'{scope!r} is for triggers inside a run; outside it is "global"')
-        delay = seconds(given.pop("delay", 0), "delay", allow_zero=True)
-        max_duration = optional_seconds(given.pop("max_duration", None), "max_duration")
-        deadline = given.pop("deadline", None)
-        deadline = None if deadline is None else moment(deadline, "deadline")
-        ready_at = now + delay if deadline is None else min(now + delay, deadline)  # then it ends
-        expires = now + seconds(ttl, "idempotency_ttl")
-        if given:
-            raise InvalidOption(next(iter(given)), "trigger has no such option")
-        return NewRun(
-            id=self._new_id(), job=job.name, version=job.version, queue=queue, priority=priority,
-            created_at=now, ready_at=ready_at, payload=text, max_duration=max_duration,
-            deadline=deadline,
-            trigger=json.dumps({"kind": "api"}), environment=self._environment,
-            tags=json.dumps(sorted(set(tags))),
-            idempotency_key=None if key is None else f'["global",{keys.canonical(key)}]',
-            idempotency_expires_at=None if key is None else expires,
-        )  # fmt: skip
+        return new_run(self._new_id(), self.clock.now(), job, text, options, self._environment)
 
     async def _create(self, new: list[NewRun]) -> list[Run[Any]]:
         created = await self._opened.create_runs(new)

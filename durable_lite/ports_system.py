@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import secrets
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,10 +38,11 @@ class SystemEntropy(Entropy):
     """The operating system's random numbers."""
 
     def uniform(self) -> float:
-        return secrets.randbits(53) / (1 << 53)
+        return self.bits(53) / (1 << 53)
 
     def bits(self, count: int) -> int:
-        return secrets.randbits(count)
+        size = (count + 7) // 8
+        return int.from_bytes(os.urandom(size), "big") >> 8 * size - count
 
 
 class ThreadOffload(Offload):

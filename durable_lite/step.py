@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable
 from types import FunctionType
@@ -94,6 +93,8 @@ def is_async(fn: Callable[..., Any]) -> bool:
 
 def digest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """A short digest of a call's arguments; None when they can't be written down."""
+    import hashlib  # under strict only
+
     try:
         text = codec.encode([list(args), kwargs], key="arguments")
     except (NotSerializable, TooLarge):
