@@ -26,7 +26,7 @@ from .brief import brief, cut, field
 from .errors import NotSerializable, TooLarge
 from .shapes import Shape, is_model
 
-__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "decode", "encode", "is_too_deep"]
+__all__ = ["MAX_DEPTH", "MAX_VALUE_BYTES", "as_data", "decode", "encode", "is_too_deep"]
 
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 200
@@ -42,9 +42,7 @@ _HALVES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")  # JSON would jo
 # What is left are brackets; a text is not JSON if a quote is left.
 _not_brackets = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+', re.DOTALL)
 
-_encoder = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-)
+_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 
 
 def _compiled(encoder: json.JSONEncoder) -> Callable[[Any], str]:
@@ -69,6 +67,9 @@ def _loads(text: str) -> Any:
     except StopIteration:
         return _decoder.decode(text)
     return value if end == len(text) else _decoder.decode(text)
+
+
+_AS_DATA = Shape(())  # no class at all
 
 
 class _Refused(Exception):
@@ -112,6 +113,12 @@ def decode(text: str, shape: Shape | None = None, *, key: str = "stored value") 
     except Exception as error:  # a damaged text, or a class that no longer takes its data
         detail = f"the stored text can't be read: {type(error).__name__}: {error}"
     raise NotSerializable(key, "$", detail)
+
+
+def as_data(text: str) -> Any:
+    """The value of a text for those who don't know its classes: a dataclass or model as a dict of its
+    fields, an Enum by its member's name."""
+    return decode(text, _AS_DATA)
 
 
 def is_too_deep(text: str) -> bool:
@@ -291,6 +298,8 @@ def _untag(tree: Any, shape: Shape | None) -> Any:
     kind, colon, name = kind.partition(":")
     if not colon:
         raise _Refused(f"the stored text has a tag that this version doesn't know: {brief(kind)}")
+    if shape is _AS_DATA:
+        return _untag(data, shape)
     member = shape.named(kind, name) if shape is not None else None
     if member is None:
         raise _Refused(f"a {kind} {name} was stored, but the annotation names no such class")

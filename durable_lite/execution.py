@@ -92,6 +92,9 @@ class Execution:
 
     async def execute(self) -> Stop | None:
         """Run the job from the top. None: it has ended and the run is settled."""
+        if self.stop_reason is Stop.RELEASED:  # before it had begun
+            await self._settle(Status.PENDING, EventType.RELEASED, {})
+            return self.stop_reason
         limit = self.job.max_recoveries
         if self.run.recoveries > limit:
             await self._end_timed_out("poison", f"claimed {limit} times without a new checkpoint")
@@ -214,7 +217,7 @@ class Execution:
             await self._settle(Status.PENDING, EventType.RELEASED, {})
         elif reason is Stop.FAULT:
             logger.error("run %s: the engine failed", self.run_id, exc_info=self._fault)
-            await self._settle(Status.PENDING, EventType.RELEASED, {"fault": str(self._fault)})
+            await self._failed(self._fault or RuntimeError("the engine failed"))
         return reason
 
     async def _suspend(self) -> Stop | None:

@@ -100,7 +100,8 @@ def _message(error: BaseException | None) -> str:
 def _arguments(error: Exception) -> list[Any]:
     """What its class makes it again from: `args`, unless it says otherwise as `OSError` does."""
     try:
-        cls, arguments, *_ = error.__reduce__()
+        made_by: Any = error.__reduce__()
+        cls, arguments = made_by[:2]
     except Exception:  # of user code
         return list(error.args)
     return list(arguments if cls is type(error) and isinstance(arguments, tuple) else error.args)

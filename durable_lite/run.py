@@ -86,12 +86,13 @@ class Run(Generic[R]):
 
     @property
     def payload(self) -> Any:
-        return codec.decode(self._row.payload)
+        """As plain values; the job gets its own type."""
+        return codec.as_data(self._row.payload)
 
     @property
     def output(self) -> Any:
         """Of a completed run, as plain values; `result()` restores the job's own type."""
-        return None if self._row.output is None else codec.decode(self._row.output)
+        return None if self._row.output is None else codec.as_data(self._row.output)
 
     @property
     def error(self) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ class Worker:
         self._via = "lease"
         self._foreign = False  # others hold leases, as far as we know
         self._look = False  # somebody did something: see who holds leases
-        self._stopping = False
+        self._stopping = self._releasing = False
         self._unlisten: Callable[[], None] = lambda: None
         self.engine.slot_freed = self._claim_now.set
 
@@ -67,7 +67,7 @@ class Worker:
         """Register, sweep once, and take up work. Raises what the store raises."""
         if self.started:
             return
-        self.engine.abandoned = self._stopping = False
+        self.engine.abandoned = self._stopping = self._releasing = False
         self._idle.clear()
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
         self._via = await self.store.register_worker(self.id, info, self.clock.now())
@@ -88,6 +88,7 @@ class Worker:
         timeout = self.options.stop_timeout if timeout is None else timeout
         if timeout > 0:
             await self.engine.settled(self._tasks.values(), timeout)
+        self._releasing = True
         for execution in list(self.executing.values()):
             execution.stop(Stop.RELEASED)
         if not await self.engine.settled(self._tasks.values(), self.options.stop_timeout):
@@ -179,15 +180,18 @@ class Worker:
                 self._beat_now.set()
             for claim in claims or ():
                 self._idle.clear()
-                self._tasks[claim.run.id] = self._spawn(self._execute(claim))
+                before = self._tasks.get(claim.run.id)
+                self._tasks[claim.run.id] = self._spawn(self._execute(claim, before))
         finally:
             self._claiming = False
         return claims is not None and len(claims) == room
 
-    async def _execute(self, claim: Claim) -> None:
+    async def _execute(self, claim: Claim, before: asyncio.Task[None] | None) -> None:
         """One claimed run. Whatever happens to it is its own affair."""
         run_id = claim.run.id
         try:
+            if before is not None:  # our execution under its last claim is still letting go of it
+                await asyncio.wait({before})
             warm = self._warm.pop(run_id, None)
             if warm is not None and warm.goes_on_under(claim.run):
                 execution = self.executing[run_id] = warm
@@ -198,6 +202,8 @@ class Worker:
                 execution = await self._prepare(claim)
                 if warm is not None:
                     execution.log.inherit(warm.log)
+                if self._releasing:  # it was being loaded when the others were released
+                    execution.stop(Stop.RELEASED)
                 stop = await execution.execute()
             if stop is Stop.SUSPENDED and execution.warm:
                 self._keep_warm(execution)
@@ -207,7 +213,8 @@ class Worker:
             logger.exception("run %s: the worker failed", run_id)
         finally:
             self.executing.pop(run_id, None)
-            self._tasks.pop(run_id, None)
+            if self._tasks[run_id] is asyncio.current_task():
+                del self._tasks[run_id]
             self._claim_now.set()
 
     async def _prepare(self, claim: Claim) -> Execution:

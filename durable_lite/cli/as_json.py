@@ -9,7 +9,7 @@ from ..events import Event
 from ..records import LogRow, RunRow, StepRow
 from ..runlog import ENGINE
 
-__all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json"]
+__all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json", "value_json"]
 
 _ERROR = ("type", "message", "code", "key")
 
@@ -39,7 +39,7 @@ def summary_json(row: RunRow) -> dict[str, Any]:
 
 
 def run_json(row: RunRow) -> dict[str, Any]:
-    """A run with all it has. Payload, output and metadata are in the stored, tagged form."""
+    """A run with all it has."""
     error = _parsed(row.error)
     return {
         **summary_json(row),
@@ -51,10 +51,10 @@ def run_json(row: RunRow) -> dict[str, Any]:
         "deadline": row.deadline,
         "trigger": json.loads(row.trigger),
         "idempotency_key": _parsed(row.idempotency_key),
-        "payload": json.loads(row.payload),
-        "output": _parsed(row.output),
+        "payload": value_json(row.payload),
+        "output": value_json(row.output),
         "error": error and {name: value for name, value in error.items() if name not in ("args", "module")},
-        "metadata": json.loads(row.metadata),
+        "metadata": value_json(row.metadata),
     }
 
 
@@ -71,7 +71,7 @@ def step_json(row: StepRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
         "wake_at": row.wake_at,
-        "output": _parsed(row.output),
+        "output": value_json(row.output),
         "error": _parsed(row.error),
     }
 
@@ -89,6 +89,24 @@ def log_json(row: LogRow) -> dict[str, Any]:
         "message": row.message,
         "fields": json.loads(row.fields),
     }
+
+
+def value_json(text: str | None) -> Any:
+    """A stored value as plain JSON: a dataclass as an object, a tuple as an array, a date as text."""
+    return None if text is None else _without_tags(json.loads(text))
+
+
+def _without_tags(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_without_tags(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$" not in tree:
+        return {name: _without_tags(item) for name, item in tree.items()}
+    data = tree["v"]
+    if tree["$"] == "dict" and isinstance(data, dict):  # its own keys may be "$"
+        return {name: _without_tags(item) for name, item in data.items()}
+    return _without_tags(data)
 
 
 def _parsed(text: str | None) -> Any:

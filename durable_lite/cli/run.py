@@ -17,7 +17,7 @@ from ..events import EventType
 from ..ports import Store
 from ..records import Claim, RunRow
 from ..status import FINAL, RESUMABLE, Status
-from .as_json import run_json
+from .as_json import run_json, value_json
 from .exits import Exit, Failure, code_of
 from .find import find_earlier
 from .follow import Follower
@@ -97,7 +97,7 @@ def run(
     if as_json:
         click.echo(json_text({**run_json(row), "disposition": disposition}))
     elif row.status == Status.COMPLETED:
-        click.echo(json_text(json.loads(row.output or "null")))
+        click.echo(json_text(value_json(row.output)))
     ctx.exit(code)
 
 

@@ -391,7 +391,7 @@ async def test_a_run_that_kills_its_worker_each_time_is_given_up(make_store, max
     lives = []
     async with make_store() as store:
         run = None
-        for _ in range(max_recoveries + 2):
+        for _ in range(max_recoveries + 1):
             async with app(store, poison, clock=clock) as durable:
                 lives.append(durable)
                 run = run or await durable.trigger(poison)
@@ -401,8 +401,8 @@ async def test_a_run_that_kills_its_worker_each_time_is_given_up(make_store, max
             lives.append(durable)
             ended = await durable.finished(run)
             assert (ended.status, ended.error["code"]) == ("TIMED_OUT", "poison")
-            assert tally == {"fine": 1, "job": max_recoveries + 2}
-            assert (await types_of(durable, run.id)).count("run.stale") == max_recoveries + 2
+            assert tally == {"fine": 1, "job": max_recoveries + 1}
+            assert (await types_of(durable, run.id)).count("run.stale") == max_recoveries + 1
 
 
 async def test_a_new_checkpoint_begins_the_count_anew(make_store):

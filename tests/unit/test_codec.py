@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import durable_lite.codec
 import durable_lite.shapes
 from durable_lite.brief import brief
-from durable_lite.codec import MAX_DEPTH, decode, encode, is_too_deep
+from durable_lite.codec import MAX_DEPTH, as_data, decode, encode, is_too_deep
 from durable_lite.errors import NotSerializable, TooLarge
 from durable_lite.shapes import return_shape, shape_of
 from tests.unit import annotated
@@ -893,3 +893,12 @@ class TestPydantic:
 def test_slow_modules_are_imported_on_need_only():
     for module in (durable_lite.codec, durable_lite.shapes):
         assert not {"datetime", "decimal", "uuid", "zoneinfo", "pydantic"} & set(vars(module))
+
+
+
+def test_as_data_needs_no_class():
+    value = [Color.RED, Point(1, 2), {"a": (1, 2)}]
+    text = encode(value, shape_of(list[Color | Point | dict[str, Any]]), key="k")
+    assert as_data(text) == ["RED", {"x": 1, "y": 2}, {"a": (1, 2)}]
+    with pytest.raises(NotSerializable):
+        decode(text)
