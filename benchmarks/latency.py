@@ -60,7 +60,8 @@ def _restart(where: Path) -> float:
     script.write_text(_RESTART)
     command = [sys.executable, str(script), str(where / "a.db")]
     first = subprocess.Popen([*command, "first"], stdout=subprocess.PIPE, text=True)
-    assert first.stdout is not None and first.stdout.readline() == "killed here\n"
+    assert first.stdout is not None
+    assert first.stdout.readline() == "killed here\n"
     first.kill()
     first.wait()
     first.stdout.close()

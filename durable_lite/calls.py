@@ -40,17 +40,17 @@ class StepCall:
 
     __slots__ = (
         "abandoned", "args", "cut_off", "error", "fn", "kwargs", "left", "name", "options", "output", "own",
-        "parent", "path", "saving", "task", "timed_out", "waiters",
+        "parent", "path", "saving", "shape", "task", "timed_out", "waiters",
     )  # fmt: skip
 
     def __init__(
         self, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions, parent: Scope
     ) -> None:
         self.path, self.fn, self.args, self.kwargs = path, fn, args, kwargs
-        self.name, self.options = function_name(fn), options_of(fn, options)
+        self.name, self.options, self.shape = function_name(fn), options_of(fn, options), return_shape(fn)
         self.parent = parent
         self.own = Scope(path, parent.owner, sync=not is_async(fn))
-        self.task: asyncio.Task[None]
+        self.task: Any = None  # until its first part has run
         self.waiters: list[asyncio.Future[None]] = []
         self.output: str | None = None
         self.error: Callable[[], BaseException] | None = None
@@ -64,7 +64,8 @@ class StepCall:
         if not self.saving:
             self.abandoned = True
             self.cut_off |= self.own.active > 0
-            self.task.cancel()
+            if self.task is not None:  # else its first part is running: `_start` cancels it
+                self.task.cancel()
 
     def answer(self, output: str) -> None:
         self.output = output
@@ -92,7 +93,7 @@ class Calls:
         self._engine = execution.engine
         self._store = execution.engine.store
         self._inflight = execution.inflight
-        self.memo = {checkpoint.path: checkpoint for checkpoint in checkpoints}
+        self.memo: dict[str, Checkpoint | StepRow] = {one.path: one for one in checkpoints}
         self.active: dict[str, StepCall] = {}
         self._breathed, self._unbroken = self._engine.clock.monotonic(), 0
 
@@ -151,20 +152,21 @@ class Calls:
             raise call.error()
         if self._execution.replay_now():
             await self._execution.replay_from_here()
-        return codec.decode(call.output, return_shape(call.fn))
+        return codec.decode(call.output, call.shape)
 
     def _start(
         self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
     ) -> StepCall:
         call = self.active[path] = StepCall(path, fn, args, kwargs, options, scope)
         self._inflight.enter(scope)
-        eager.start(self._execution.loop, self._run(call))
+        call.task = eager.start(self._execution.loop, self._run(call))
+        if call.abandoned:
+            call.task.cancel()
         return call
 
     async def _run(self, call: StepCall) -> None:
         """One step's own task: its attempts, its back-off, its checkpoint."""
         execution, path = self._execution, call.path
-        call.task = asyncio.current_task()  # type: ignore[assignment]  # there is one
         current_scope.set(call.own)
         try:
             count = 0
@@ -181,7 +183,8 @@ class Calls:
                     value = await self._invoke(call)
                     self._engine.notice_block(execution, path)
                 except asyncio.CancelledError as error:
-                    if call.task.cancelling() or not execution.running:
+                    cancelled = call.task is not None and call.task.cancelling()
+                    if cancelled or not execution.running:
                         raise
                     failed: BaseException = error  # the function's own doing, nobody cancelled it
                 except (KeyboardInterrupt, GeneratorExit):
@@ -249,7 +252,7 @@ class Calls:
 
     async def _succeed(self, call: StepCall, value: Any, started: float, count: int) -> None:
         execution, path = self._execution, call.path
-        output = codec.encode(value, return_shape(call.fn), key=path, limit=self._engine.max_value_bytes)
+        output = codec.encode(value, call.shape, key=path, limit=self._engine.max_value_bytes)
         arguments = digest(call.args, call.kwargs) if self._engine.strict else None
         call.saving = True
         row = StepRow(
@@ -258,9 +261,7 @@ class Calls:
             call.options.title,
         )  # fmt: skip
         if await execution.write(self._store.save_step, row):
-            self.memo[path] = Checkpoint(
-                path, "completed", call.name, arguments, output, None, count, execution.attempt, None, "step"
-            )
+            self.memo[path] = row
             call.answer(output)
 
     async def _fail(self, call: StepCall, error: BaseException, started: float, count: int) -> float | None:
@@ -289,9 +290,7 @@ class Calls:
         for below, memo in list(self.memo.items()):
             if memo.state in ("failed", "retrying") and below.startswith(inner):
                 del self.memo[below]  # as the store has done: a new try of the outer step tries them again
-        self.memo[path] = Checkpoint(
-            path, state, call.name, None, None, text, count, execution.attempt, wake_at, "step"
-        )
+        self.memo[path] = row
         if not again:
             call.fail(lambda: failures.rebuild(text, path).with_traceback(error.__traceback__))
         elif call.left and not call.waiters:

@@ -231,7 +231,7 @@ class Context:
 
     def _scope(self, call: str) -> Scope:
         scope = self._execution.scope()
-        if scope.sync or not self._execution.on_loop():
+        if scope.sync:
             raise SyncStepError(call)
         if scope.closed:
             raise DurableError(

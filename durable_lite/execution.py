@@ -16,7 +16,7 @@ from . import codec, failures
 from .calls import Calls, current_scope
 from .context import Context
 from .engine import Engine, logger
-from .errors import InvalidPayload, RunStopped, StoreError
+from .errors import InvalidPayload, RunStopped, StoreError, StoreUnavailable
 from .events import EventType
 from .guarded import GuardedWrites, Verb
 from .inflight import InFlight, Scope
@@ -321,7 +321,14 @@ class Execution:
     async def write(self, verb: Verb, *args: Any) -> bool:
         """A guarded write of this generation. False: refused, and the run is stopped."""
         try:
-            refusal = await self._guarded(verb, self.run_id, self.generation, *args)
+            if self._guarded.queued:
+                refusal = await self._guarded.in_turn(verb, self.run_id, self.generation, *args)
+            else:
+                try:
+                    refusal = await verb(self.run_id, self.generation, *args)
+                except StoreUnavailable as error:
+                    self.engine.store_down(error)
+                    refusal = await self._guarded.in_turn(verb, self.run_id, self.generation, *args)
         except StoreError as error:
             self.fault(error)
             return False
@@ -385,13 +392,6 @@ class Execution:
 
     def warn(self, message: str) -> None:
         self.log.engine_line(message)
-
-    def on_loop(self) -> bool:
-        """Whether the caller is on the event loop's thread."""
-        try:
-            return asyncio.get_running_loop() is self.loop
-        except RuntimeError:
-            return False
 
     def scope(self) -> Scope:
         scope = current_scope.get(None)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .engine import Engine
-from .errors import StoreUnavailable
 from .records import Refusal
 
 __all__ = ["GuardedWrites", "Verb"]
@@ -24,22 +23,17 @@ class GuardedWrites:
 
     def __init__(self, engine: Engine, wanted: Callable[[], bool]) -> None:
         self._engine, self._wanted = engine, wanted
-        self._in_turn = asyncio.Lock()
-        self._queued = 0
+        self._turn = asyncio.Lock()
+        self.queued = 0  # while there are any, no write may go ahead of them
 
-    async def __call__(self, verb: Verb, *args: Any) -> Refusal | None:
+    async def in_turn(self, verb: Verb, *args: Any) -> Refusal | None:
         """None: written. Raises `StoreError` where trying again can't help."""
-        if not self._queued:
-            try:
-                return await verb(*args)
-            except StoreUnavailable as error:
-                self._engine.store_down(error)
-        self._queued += 1
+        self.queued += 1
         try:
-            async with self._in_turn:
+            async with self._turn:
                 return await self._patiently(verb, args)
         finally:
-            self._queued -= 1
+            self.queued -= 1
 
     async def _patiently(self, verb: Verb, args: Any) -> Refusal | None:
         answers: list[Refusal | None] = []

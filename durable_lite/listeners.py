@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .events import Event
+from .ports import logger
 
 __all__ = ["Listener", "Listeners", "logger"]
 
-logger = logging.getLogger("durable_lite")
 Listener = Callable[[Event], Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
@@ -28,6 +29,7 @@ from .records import (
 __all__ = ["TICK", "Clock", "Entropy", "Offload", "Store", "Timer"]
 
 T = TypeVar("T")
+logger = logging.getLogger("durable_lite")
 
 # A timer that fired a hair early is set again for at least so long: wall time is coarser than this.
 TICK = 0.001
@@ -88,7 +90,8 @@ class Store(ABC):
 
     A guarded verb takes the generation that its caller holds. If the run has another one by now,
     nothing is written and a `Refusal` says what the run is; None means that it was done. Verbs may
-    be repeated after an error whose outcome is unknown: a write that had gone through is seen as done.
+    be repeated after an error whose outcome is unknown: a guarded write or a creation that had gone
+    through is seen as done. The writes of one run are applied in the order of their calls.
 
     A verb that can't be carried out now raises `StoreUnavailable`; nothing was written. One that
     never can be raises `StoreError`.
@@ -122,7 +125,10 @@ class Store(ABC):
             return
         for callback, steps in tuple(self._listeners.items()):
             if steps or not change.step:
-                callback(change)
+                try:
+                    callback(change)
+                except Exception:  # the verb has done its work
+                    logger.exception("a listener of store %s raised", self.url)
 
     # Life
 
@@ -176,7 +182,7 @@ class Store(ABC):
         First whatever has its `ready_at` at or before `now` becomes claimable. Each claim sets
         EXECUTING, worker, generation + 1, and a lease with heartbeat `now`; keeps `started_at`;
         writes `run.claimed`, and `run.resumed` {replayed, gap_ms} where an execution had been
-        interrupted (STALE, released). `recoveries`: after a STALE run whose worker disappeared
+        interrupted (STALE, released, resumed). `recoveries`: after a STALE run whose worker disappeared
         ("heartbeat", "worker gone") it is 1 more than before, but 1 if a checkpoint was stored
         since the last such claim.
         """

@@ -15,6 +15,7 @@ from .job import Job, manifest
 from .listeners import Listeners
 from .ports import TICK, Clock, Entropy, Offload, Store
 from .records import Change, Claim, Lease
+from .runlog import RunLog
 from .staleness import LeaseWatch
 
 __all__ = ["Worker"]
@@ -45,6 +46,7 @@ class Worker:
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
         self._warm: OrderedDict[str, Execution] = OrderedDict()
+        self._unsaid: dict[str, RunLog] = {}  # what stale executions couldn't store, for their next claim
         self._watch = LeaseWatch(options.stale_after)
         self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -96,6 +98,7 @@ class Worker:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         while self._warm:
             await self._warm.popitem()[1].discard()
+        self._unsaid.clear()
         loops, self._loops = self._loops, []
         loops[1].cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -200,13 +203,15 @@ class Worker:
                 if warm is not None:
                     await warm.discard()
                 execution = await self._prepare(claim)
-                if warm is not None:
-                    execution.log.inherit(warm.log)
+                if unsaid := self._unsaid.pop(run_id, None if warm is None else warm.log):
+                    execution.log.inherit(unsaid)
                 if self._releasing:  # it was being loaded when the others were released
                     execution.stop(Stop.RELEASED)
                 stop = await execution.execute()
             if stop is Stop.SUSPENDED and execution.warm:
                 self._keep_warm(execution)
+            elif stop is Stop.STALE:
+                self._unsaid[run_id] = execution.log
         except asyncio.CancelledError:
             pass  # abandoned
         except Exception:

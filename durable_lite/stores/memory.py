@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import Conflict, RunNotFound
+from ..errors import Conflict, RunNotFound, StoreError
 from ..events import Event, EventType
 from ..ports import Store
 from ..records import (
@@ -199,8 +199,9 @@ class MemoryStore(Store):
         s = settlement
         row = self._runs.get(run_id)
         released = s.status == Status.PENDING
-        if row and row.status == s.status and row.generation == generation + released and row.seq == s.seq:
-            return None  # an earlier try of this very call
+        if row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq):
+            if row.status != Status.EXECUTING:
+                return None  # an earlier try of this very call
         if refusal := self._refusal(run_id, generation):
             return refusal
         check(run_id, Status.EXECUTING, s.status)
@@ -224,6 +225,10 @@ class MemoryStore(Store):
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if refusal := self._refusal(run_id, generation):
             return refusal
+        if step.seq is not None and any(
+            other.seq == step.seq and other.path != step.path for other in self._steps[run_id].values()
+        ):
+            raise StoreError(f"run {run_id} has another step under this seq")
         self._steps[run_id][step.path] = step
         self.announce(Change(run_id, claimable=False, step=True))
         return None

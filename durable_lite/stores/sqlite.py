@@ -197,14 +197,13 @@ class SQLiteStore(Store):
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if self._writer is not None:
-            statement = sql.SAVE_STEP if step.seq is not None else sql.SAVE_UNFINISHED
-            count = self._writer.write_now(statement, (*step, generation))
+            count = self._writer.write_now(*writes.saving(step, generation))
             if count:
                 if self.steps_heard:
                     self.announce(Change(run_id, claimable=False, step=True))
                 return None
             if count == 0:
-                return await self._read(lambda cursor: writes.refusal(cursor, run_id))
+                return await self._read(lambda cursor: writes.not_saved(cursor, run_id, generation))
         save = partial(writes.save_step, run_id=run_id, generation=generation, step=step)
         refusal: Refusal | None = await self._write(save, single=True)
         return refusal

@@ -188,7 +188,8 @@ def _migrations() -> Migrations:
 
     @migrations()
     def first(db: Database) -> None:
-        db.executescript(_FIRST)
+        for statement in _FIRST.split(";\n"):  # a whole script would be searched for its ends
+            db.execute(statement)
         _note(db, schema=1, min_reader=1)
 
     return migrations

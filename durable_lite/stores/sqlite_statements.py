@@ -12,17 +12,19 @@ def _insert(table: str, fields: tuple[str, ...]) -> str:
 
 _RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
 # A completed step and one that isn't are rows of different tables: the first is only ever appended.
-_PARAMETER = {name: f"?{number}" for number, name in enumerate(StepRow._fields, 1)}
 _COMPLETED = tuple(name for name in StepRow._fields if name not in ("state", "error", "wake_at"))
 _UNFINISHED = tuple(name for name in StepRow._fields if name not in ("seq", "output"))
 
 
-def _save(table: str, fields: tuple[str, ...], conflict: str) -> str:
-    """Store a step if the run is still of this generation."""
-    values = ", ".join(_PARAMETER[name] for name in fields)
+def _save(
+    table: str, fields: tuple[str, ...], conflict: str, given: tuple[str, ...] = StepRow._fields
+) -> str:
+    """Store a step if the run is still of this generation, which comes after the `given` fields."""
+    values = ", ".join(f"?{given.index(name) + 1}" for name in fields)
     return f"""
 INSERT INTO {table} ({", ".join(fields)})
-SELECT {values} FROM runs WHERE id = ?1 AND generation = ?17 AND status = '{Status.EXECUTING}'
+SELECT {values} FROM runs
+WHERE id = ?1 AND generation = ?{len(given) + 1} AND status = '{Status.EXECUTING}'
 ON CONFLICT {conflict}
 """
 
@@ -86,9 +88,11 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 # Steps, events, logs
 
 # Trying again after an unknown outcome finds the very row; another step's is never replaced.
-SAVE_STEP = _save(
-    "steps", _COMPLETED, "(run_id, seq) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
-)
+_SAME = "(run_id, seq) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
+SAVE_STEP = _save("steps", _COMPLETED, _SAME)
+# Most steps have neither digest nor title, and binding NULL is slow in Python.
+BARE = tuple(name for name in _COMPLETED if name not in ("arguments", "title"))
+SAVE_BARE_STEP = _save("steps", BARE, _SAME, BARE)
 SAVE_UNFINISHED = _save(
     "unfinished_steps",
     _UNFINISHED,

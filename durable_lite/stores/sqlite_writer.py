@@ -80,7 +80,7 @@ class Writer:
         self._bell = threading.Lock() if threaded else None
         self._thread: threading.Thread | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._retry: asyncio.Handle | None = None
 
     def write_now(self, statement: str, values: tuple[object, ...]) -> int | None:
         """The short way for one statement: how many rows it wrote, committed.
@@ -102,20 +102,11 @@ class Writer:
         """
         if self._closing:
             raise StoreError(f"{self._path}: the store is closed")
-        if self.threaded or self._queue:
-            return await self.submit(work, single=single, urgent=urgent)
-        unit = _Unit(work, single, None)
-        try:
-            self._commit((unit,))
-        except Busy:
-            unit.future = asyncio.get_running_loop().create_future()
-            self._requeue([unit])
-            return await unit.future
-        for change in unit.changes:
-            self._announce(change)
-        if unit.error is not None:
-            raise unit.error
-        return unit.result
+        future = self.submit(work, single=single, urgent=urgent)
+        if not self.threaded and self._retry is None:
+            # What else is written in this turn of the event loop shares the commit.
+            self._retry = asyncio.get_running_loop().call_soon(self._try_again)
+        return await future
 
     def submit(self, work: Work, *, single: bool = False, urgent: bool = False) -> asyncio.Future[Any]:
         """Queue `work`; the future has its result once it is committed."""

@@ -7,12 +7,13 @@ announce once it is committed. Nothing here begins or ends a transaction.
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import Conflict, RunNotFound
+from ..errors import Conflict, RunNotFound, StoreError
 from ..events import EventType
 from ..records import (
     Beat,
@@ -41,12 +42,14 @@ __all__ = [
     "existing_run",
     "find",
     "mark_stale",
+    "not_saved",
     "purge",
     "refusal",
     "register_worker",
     "resume_run",
     "save_failure",
     "save_step",
+    "saving",
     "settle",
 ]
 
@@ -176,12 +179,30 @@ def settle(
 
 # Steps
 
+_bare = operator.itemgetter(*(StepRow._fields.index(name) for name in sql.BARE))
+
+
+def saving(step: StepRow, generation: int) -> tuple[str, tuple[object, ...]]:
+    """The statement that stores a step, and its values."""
+    if step.seq is None:
+        return sql.SAVE_UNFINISHED, (*step, generation)
+    if step.arguments is None and step.title is None:
+        return sql.SAVE_BARE_STEP, (*_bare(step), generation)
+    return sql.SAVE_STEP, (*step, generation)
+
 
 def save_step(cursor: Cursor, run_id: str, generation: int, step: StepRow) -> tuple[Refusal | None, Changes]:
-    save = sql.SAVE_STEP if step.seq is not None else sql.SAVE_UNFINISHED
-    if cursor.execute(save, (*step, generation)).rowcount:
+    if cursor.execute(*saving(step, generation)).rowcount:
         return None, (Change(run_id, claimable=False, step=True),)
-    return refusal(cursor, run_id), ()
+    return not_saved(cursor, run_id, generation), ()
+
+
+def not_saved(cursor: Cursor, run_id: str, generation: int) -> Refusal:
+    """Why the statement of a step wrote nothing."""
+    now = refusal(cursor, run_id)
+    if now == (Status.EXECUTING, generation):
+        raise StoreError(f"run {run_id} has another step under this seq")
+    return now
 
 
 def save_failure(

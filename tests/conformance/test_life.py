@@ -241,6 +241,31 @@ async def test_a_listener_may_end_while_it_is_told(store, ears):
     assert await ear.heard("a", True)
 
 
+async def test_a_listener_that_raises_harms_nobody(store, ears):
+    """The verb has been committed: it returns, and the other listeners are told."""
+    ear, _ = ears
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # where it may be reported
+
+    def fail(change):
+        raise LookupError("a listener's own")
+
+    store.listen(fail)
+    store.listen(ear.append)
+    try:
+        async with asyncio.timeout(5):
+            assert (await create(store)).id == "r"
+            assert await ear.heard("r", True)
+            assert [found.run.id for found in await claim(store)] == ["r"]
+            assert (
+                await asyncio.gather(*(store.save_step("r", 1, step(f"{n}", n)) for n in (3, 4)))
+                == [None] * 2
+            )
+            assert (await settle(store, "r", Status.COMPLETED)).status == "COMPLETED"
+    finally:
+        loop.set_exception_handler(None)
+
+
 async def test_what_listeners_are_told_is_committed(store, other):
     """Told on the loop, where a listener may look at once, from wherever it likes."""
     loop = asyncio.get_running_loop()

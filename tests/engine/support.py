@@ -27,6 +27,8 @@ class Process(App):
 
     `verbs` lists the store calls that it made. `before(verb, args)` and `after(verb, args)` see each
     call and may raise. `buried()` ends the tasks of this process and no others.
+
+    `freeze()` is for a process with a clock that others don't share: `thaw()` moves it.
     """
 
     def __init__(self, store: Store, clock: VirtualClock, *jobs: Any, **options: Any) -> None:
@@ -47,6 +49,15 @@ class Process(App):
     async def start(self) -> None:
         with self._owning():
             await super().start()
+
+    def freeze(self) -> None:
+        """Nothing of the world reaches this process; with a clock of its own, it stands still."""
+        self.store._unlisten()
+
+    async def thaw(self, seconds: float) -> None:
+        """Wake up so much later."""
+        self.store._unlisten = self.store.inner.listen(self.store._pass_on)
+        await self.clock.jump(seconds)
 
     async def buried(self) -> None:
         """`kill()`, and wait until none of this process' tasks is left."""
@@ -103,8 +114,9 @@ async def warnings(process: App, run: Run[Any]) -> list[str]:
 
 
 def pass_time(clock: VirtualClock, seconds: float) -> None:
-    """Keep the event loop from running for so long, as a call that blocks does."""
+    """Keep the event loop from running for so long, as a call that blocks does; then timers are due."""
     clock._move(seconds)
+    asyncio.get_running_loop().call_soon(clock._fire)
 
 
 async def forever(*_: Any) -> None:

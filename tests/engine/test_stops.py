@@ -342,6 +342,7 @@ async def test_lease_loss(make_store, place, waits_in):
         await clock.settle()
         calls = len(process.verbs)
         now = clock.now()
+        process.freeze()
         await store.mark_stale(await store.leases(), "heartbeat", now)
         [claim] = await store.claim_runs("another", ["guarded"], 1, now, "lease")
         await clock.advance("5s")

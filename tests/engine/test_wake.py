@@ -24,10 +24,13 @@ def three_steps(tally, middle):
     return three
 
 
-def slow(tally, clock, seconds):
+def slow(tally, clock, seconds, *later):
+    """A step that takes so long, and when it is done again, so long."""
+    lengths = [seconds, *later]
+
     async def second():
         tally["second"] += 1
-        await clock.sleep(seconds)
+        await clock.sleep(lengths.pop(0) if len(lengths) > 1 else lengths[0])
         tally["second ended"] += 1
         return "second"
 
@@ -64,7 +67,7 @@ async def test_after_a_short_gap_the_work_in_flight_is_kept(make_store, gap, mon
 @pytest.mark.parametrize("monotonic", [True, False], ids=["ticking", "stopped"])
 async def test_after_a_long_gap_the_run_resumes_from_its_last_checkpoint(make_store, gap, monotonic):
     tally, clock = Tally(), VirtualClock()
-    three = three_steps(tally, slow(tally, clock, 7200 if monotonic is False or gap < 7200 else gap + 60))
+    three = three_steps(tally, slow(tally, clock, gap + 60, 60))
     async with make_store() as store, Process(store, clock, three) as process:
         began = clock.now()
         run = await process.trigger(three)
@@ -270,8 +273,11 @@ async def test_a_step_that_blocks_counts_and_is_told(make_store, seconds):
         told = process.heard("step.blocked")
         assert {event.data["path"] for event in told} == {f"step-{number}" for number in range(4)}
         assert all(event.data["seconds"] >= seconds for event in told)
-        assert any("step.blocked" in line and "'step-0'" in line for line in await warnings(process, run))
-        assert ("run.stale" in await story(store, run)) == (seconds > 30)
+        assert any("step.blocked" in line and "'step-3'" in line for line in await warnings(process, run))
+        if seconds > 30:
+            assert (await story(store, run)).count("run.stale") >= 3
+        if seconds < 15:
+            assert "run.stale" not in await story(store, run)
         assert (await run.refresh()).status == Status.COMPLETED
 
 
@@ -374,7 +380,7 @@ async def test_the_first_worker_is_fenced_off_when_it_wakes(make_store, verb):
             if verb in ("step", "failure", "beat"):
                 await ctx.step("work", awakens, verb)
             elif verb == "suspend":
-                await asyncio.gather(ctx.sleep("work", "1h"), slept.wait())
+                await ctx.sleep("nap", "1h")
             else:
                 await slept.wait()
             if verb == "raise":
@@ -393,23 +399,25 @@ async def test_the_first_worker_is_fenced_off_when_it_wakes(make_store, verb):
 
     async with (
         make_store() as store,
-        Process(store, clock, works, suspend_grace="1h", stop_timeout="100ms") as first,
+        Process(store, clock, works, suspend_grace="20s", stop_timeout="100ms") as first,
     ):
         run = await first.trigger(works)
         await clock.settle()
+        first.freeze()
         async with Process(store, other_clock, works) as second:
             await other_clock.advance("31s")
             assert await second.result(run) == "the second's"
             before = await store.get_run(run.id), await store.load_steps(run.id), await story(store, run)
+            # The first doesn't know yet how late it is: here the store alone protects the run.
             slept.set()
             if verb == "beat":
                 await clock.advance("6s")
             elif verb == "release":
                 await clock.run(first.stop())
             elif verb == "suspend":
-                await clock.advance("2h")
+                await clock.advance("25s")
             await clock.settle()
-            await clock.jump("32s")
+            await first.thaw(40)
             await clock.advance("10s")
             after = await store.get_run(run.id), await store.load_steps(run.id), await story(store, run)
         assert after == before
@@ -444,10 +452,11 @@ async def test_a_step_that_had_finished_when_another_took_over_is_lost(make_stor
     async with make_store() as store, Process(store, clock, three) as first:
         run = await first.trigger(three)
         await clock.settle()
+        first.freeze()
         async with Process(store, other_clock, three) as second:
             await other_clock.advance("31s")
             assert tally == {"first": 1, "second": 2, "third": 1}
-            await clock.jump("40s")  # the first wakes up
+            await first.thaw(32)
             await clock.advance("10s")
             assert tally == {"first": 1, "second": 2, "third": 1}
             third.set()
@@ -493,7 +502,7 @@ async def test_the_same_worker_with_a_new_generation_is_another_owner(make_store
 
 async def test_two_workers_frozen_together_leave_one_completion(make_store):
     tally, clock = Tally(), VirtualClock()
-    three = three_steps(tally, slow(tally, clock, 7200))
+    three = three_steps(tally, slow(tally, clock, 7200, 60))
     async with (
         make_store() as store,
         Process(store, clock, three) as first,
