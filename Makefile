@@ -6,7 +6,7 @@
 BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-TESTS = $(wildcard tests/unit tests/conformance)
+TESTS = $(wildcard tests/unit tests/conformance tests/engine)
 SITE := .cache/pyodide/site
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready

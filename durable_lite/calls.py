@@ -175,6 +175,7 @@ class Calls:
                 count = memo.failures
                 await self._inflight.park(path, memo.wake_at or 0.0)
             while True:
+                call.own.ordinal = execution.log.base.get(path, 0)
                 started = self._engine.clock.now()
                 if self._engine.heard():
                     data = {"path": path, "name": call.name, "failures": count}
@@ -291,6 +292,8 @@ class Calls:
             if memo.state in ("failed", "retrying") and below.startswith(inner):
                 del self.memo[below]  # as the store has done: a new try of the outer step tries them again
         self.memo[path] = row
+        if again:
+            execution.log.failed(path)
         if not again:
             call.fail(lambda: failures.rebuild(text, path).with_traceback(error.__traceback__))
         elif call.left and not call.waiters:

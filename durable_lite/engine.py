@@ -63,6 +63,7 @@ class Engine:
         self.ticked_at = clock.monotonic()  # when the worker's beat last ran
         self.abandoned = False  # the worker is gone: nothing is written any more
         self.store_error: StoreError | None = None
+        self.failing: set[object] = set()  # what is tried again and again: the store is down until it works
         self.slot_freed: Callable[[], None] = lambda: None
         self._orphans: dict[tuple[str, str], asyncio.Future[Any]] = {}
 
@@ -72,34 +73,41 @@ class Engine:
         self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = lambda: True
     ) -> T | None:
         """`call` a verb, with back-off while the store is down; None once it isn't `wanted` any more."""
-        delay = _BACKOFF_FIRST
-        while True:
-            try:
-                result = await call()
-            except StoreError as error:
-                self.store_down(error)
-                if self.abandoned or not wanted():
-                    return None
-                await self.clock.sleep(delay * (0.5 + self.entropy.uniform() / 2))
-                delay = min(_BACKOFF_LAST, 2 * delay)
-                if self.abandoned or not wanted():
-                    return None
-            else:
-                if self.store_error is not None:
-                    self.store_up()
-                return result
+        delay, trying = _BACKOFF_FIRST, object()
+        try:
+            while True:
+                try:
+                    result = await call()
+                except StoreError as error:
+                    self.store_down(error, trying)
+                    if self.abandoned or not wanted():
+                        return None
+                    await self.clock.sleep(delay * (0.5 + self.entropy.uniform() / 2))
+                    delay = min(_BACKOFF_LAST, 2 * delay)
+                    if self.abandoned or not wanted():
+                        return None
+                else:
+                    self.store_works(trying)
+                    return result
+        finally:
+            self.failing.discard(trying)
 
-    def store_down(self, error: StoreError) -> None:
-        """Say so once, not at every try."""
+    def store_down(self, error: StoreError, what: object = None) -> None:
+        """Say so once, not at every try. `what` will be tried again."""
+        if what is not None:
+            self.failing.add(what)
         if self.store_error is None:
             self.publish_now(None, EventType.STORE_DOWN, {"message": str(error)})
             logger.warning("the store is down: %s", error)
         self.store_error = error
 
-    def store_up(self) -> None:
-        self.store_error = None
-        self.publish_now(None, EventType.STORE_UP, {})
-        logger.warning("the store is up again")
+    def store_works(self, what: object) -> None:
+        """`what` has gone through. The store is up again unless something else still doesn't."""
+        self.failing.discard(what)
+        if self.store_error is not None and not self.failing:
+            self.store_error = None
+            self.publish_now(None, EventType.STORE_UP, {})
+            logger.warning("the store is up again")
 
     # Live events
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, NoReturn
 
 from . import codec, failures
@@ -21,29 +20,18 @@ from .events import EventType
 from .guarded import GuardedWrites, Verb
 from .inflight import InFlight, Scope
 from .job import Job
+from .limits import TimeLimits
 from .plain import plain_awaits
-from .ports import Timer
 from .records import Checkpoint, Claim, LogRow, NewEvent, Refusal, RunRow, Settlement
 from .runlog import RunLog
 from .status import Status
+from .stop import Stop
 
 __all__ = ["Execution", "Stop"]
 
 # A job that catches its own cancellation is cancelled again, this often, and then left behind.
 _CANCEL_AGAIN, _CANCEL_TRIES = 1.0, 5
 _SWALLOWED_CALLS = 10
-
-
-class Stop(Enum):
-    """Why the engine stopped an execution before its job had ended."""
-
-    SUSPENDED = "suspended"
-    CANCELLED = "cancelled"
-    LOST = "lease lost"
-    STALE = "stale"
-    RELEASED = "released"
-    TIMED_OUT = "timed out"
-    FAULT = "fault"
 
 
 class Execution:
@@ -66,13 +54,12 @@ class Execution:
         self.inflight = InFlight(engine.clock, engine.options.suspend_grace, self, self._poke)
         self.calls = Calls(self, checkpoints)
         self.log = RunLog(self.run_id, claim.run.attempt, engine.clock, claim.run.metadata, self.tell)
-        self.log.replays(logs)
+        self.log.replays(logs, checkpoints)
         self.context = Context(self)
         self.cancel_callbacks: list[Callable[[], object]] = []
         self._guarded = GuardedWrites(engine, self._may_write)
         self._signal: asyncio.Future[None] | None = None
         self._root: asyncio.Task[str] | None = None
-        self._timers: list[Timer] = []
         self._timed_out = ""
         self._replays: list[asyncio.Future[None]] = []  # who asked to start from the top
         self._refused_calls = 0
@@ -87,6 +74,7 @@ class Execution:
         self.generation, self.seq, self.attempt = run.generation, run.seq, run.attempt
         self.beat_at = run.last_seen_at or self.engine.clock.now()  # the heartbeat that the store has
         self._awake_from = self.engine.awake.read()
+        self._limits = TimeLimits(self.engine, run, self.job.max_duration, self._time_out)
 
     # From claim to halt
 
@@ -99,7 +87,7 @@ class Execution:
         if self.run.recoveries > limit:
             await self._end_timed_out("poison", f"claimed {limit} times without a new checkpoint")
             return None
-        if code := self._overdue():
+        if code := self._limits.passed():
             await self._end_timed_out(code, f"{code} has passed")
             return None
         self._root = self.loop.create_task(self._main())
@@ -116,7 +104,7 @@ class Execution:
         """Go on in place, claimed again after a suspension that kept the coroutine."""
         self._take(run)
         self.warm, self.running = False, True
-        if code := self._overdue():
+        if code := self._limits.passed():
             self._time_out(code)
         else:
             self.inflight.release()
@@ -141,7 +129,7 @@ class Execution:
         return codec.encode(output, self.job.output, key="output", limit=self.engine.max_value_bytes)
 
     async def _drive(self) -> Stop | None:
-        self._limit_time()
+        self._limits.start()
         try:
             while True:
                 assert self._root is not None
@@ -157,9 +145,7 @@ class Execution:
                     self._signal = self.loop.create_future()
                     await self._signal
         finally:
-            for timer in self._timers:
-                timer.cancel()
-            self._timers.clear()
+            self._limits.stop()
 
     def _poke(self) -> None:
         if self._signal is not None and not self._signal.done():
@@ -396,30 +382,6 @@ class Execution:
     def scope(self) -> Scope:
         scope = current_scope.get(None)
         return scope if scope is not None and scope.owner is self else self.inflight.root
-
-    # Limits of time
-
-    def _overdue(self) -> str | None:
-        """Which limit had passed before this claim, if one had."""
-        limit = self._max_duration
-        if limit is not None and self.run.executed >= limit:
-            return "max_duration"
-        if self.run.deadline is not None and self.run.deadline <= self.engine.clock.now():
-            return "deadline"
-        return None
-
-    @property
-    def _max_duration(self) -> float | None:
-        return self.run.max_duration if self.run.max_duration is not None else self.job.max_duration
-
-    def _limit_time(self) -> None:
-        limit = self._max_duration
-        if limit is not None:
-            left = max(0.0, limit - self.run.executed)
-            self._timers.append(self.engine.awake.call_after(left, lambda: self._time_out("max_duration")))
-        if self.run.deadline is not None:
-            left = max(0.0, self.run.deadline - self.engine.clock.now())
-            self._timers.append(self.engine.clock.call_later(left, lambda: self._time_out("deadline")))
 
     def _time_out(self, code: str) -> None:
         self._timed_out = code

@@ -105,7 +105,8 @@ class Run(Generic[R]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return dict(codec.decode(self._row.metadata))
+        stored = json.loads(self._row.metadata)
+        return {name: codec.decode(json.dumps(value)) for name, value in stored.items()}
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.job} {self.status}>"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import codec
 from .events import EventType
 from .inflight import Scope
 from .ports import Clock
-from .records import Beat, LogRow
+from .records import Beat, Checkpoint, LogRow
 
 __all__ = ["ENGINE", "LEVELS", "RunLog"]
 
@@ -25,6 +25,7 @@ class RunLog:
     """Buffers what one execution says until a beat, a suspension or the end stores it.
 
     Lines are numbered within (attempt, step), so that a replay, which says them again, repeats none.
+    What a step says when it is tried again after a failure is no replay: each try begins at `base`.
     `tell(type, data)` hears each one at once, on whatever thread it was said.
     """
 
@@ -39,18 +40,36 @@ class RunLog:
         self._run_id, self._attempt, self._clock, self._tell = run_id, attempt, clock, tell
         self._lines: list[LogRow] = []
         self._told: dict[str, int] = {}
+        self.base: dict[str, int] = {}  # the first number of a step's current try, where it isn't 0
+        self._retrying: dict[str, float] = {}
         self._warned: set[str] = set()
         self._progress: str | None = None
         self._metadata: dict[str, Any] = json.loads(metadata)  # values as the codec tags them
         self._metadata_changed = False
 
-    def replays(self, stored: list[LogRow]) -> None:
-        """Lines that this attempt has stored already are not told again."""
+    def replays(self, stored: list[LogRow], checkpoints: Iterable[Checkpoint] = ()) -> None:
+        """Lines that this attempt has stored already are not told again.
+
+        Those from before the moment when a step, or one around it, was to be tried again are of a try
+        that had failed.
+        """
+        for memo in checkpoints:
+            if memo.state == "retrying" and memo.attempt == self._attempt:
+                self._retrying[memo.path] = memo.wake_at or 0.0
         for row in stored:
             if row.path == ENGINE:
                 self._warned.add(row.message)
             if row.attempt == self._attempt:
                 self._told[row.path] = max(self._told.get(row.path, 0), row.ordinal + 1)
+                for path, again_at in self._retrying.items():
+                    if row.at < again_at and f"{row.path}/".startswith(f"{path}/"):
+                        self.base[row.path] = max(self.base.get(row.path, 0), row.ordinal + 1)
+
+    def failed(self, path: str) -> None:
+        """A step failed and is to be tried again, with all that nests in it."""
+        for told, ordinal in self._told.items():
+            if f"{told}/".startswith(f"{path}/"):
+                self.base[told] = ordinal
 
     def inherit(self, other: RunLog) -> None:
         """What a coroutine that is given up had to say and hasn't stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from .engine import Engine, Options, logger
@@ -173,12 +173,15 @@ class Worker:
         room, names = self._free, list(self.jobs)
         if not names:
             return False
-        self._claiming = True
+        self._claiming, tries = True, 0
+
+        def ask() -> Awaitable[list[Claim]]:
+            nonlocal tries
+            tries += 1
+            return self.store.claim_runs(self.id, names, room, self.clock.now(), self._via)
+
         try:
-            claims = await self.engine.persist(
-                lambda: self.store.claim_runs(self.id, names, room, self.clock.now(), self._via),
-                lambda: not self._stopping,
-            )
+            claims = await self.engine.persist(ask, lambda: not self._stopping)
             if claims and not self._tasks:
                 self._beat_now.set()
             for claim in claims or ():
@@ -187,6 +190,9 @@ class Worker:
                 self._tasks[claim.run.id] = self._spawn(self._execute(claim, before))
         finally:
             self._claiming = False
+            if tries > 1:  # one whose answer was lost may have been carried out
+                self._look = True
+                self._beat_now.set()
         return claims is not None and len(claims) == room
 
     async def _execute(self, claim: Claim, before: asyncio.Task[None] | None) -> None:
@@ -218,6 +224,8 @@ class Worker:
             logger.exception("run %s: the worker failed", run_id)
         finally:
             self.executing.pop(run_id, None)
+            if not self.executing:
+                self.engine.failing.discard("beat")  # not tried again
             if self._tasks[run_id] is asyncio.current_task():
                 del self._tasks[run_id]
             self._claim_now.set()
@@ -262,8 +270,9 @@ class Worker:
                 self._look, swept = False, now
                 try:
                     await self._sweep_others()
+                    self.engine.store_works("sweep")
                 except StoreError as error:
-                    self.engine.store_down(error)
+                    self.engine.store_down(error, "sweep")
                     self._foreign = True  # look again soon
             await self._wait(self._beat_now, self._next_look(beaten))
             self._beat_now.clear()
@@ -290,10 +299,9 @@ class Worker:
         except StoreError as error:
             for execution, beat in zip(held, beats, strict=True):
                 execution.log.put_back(beat)
-            self.engine.store_down(error)
+            self.engine.store_down(error, "beat")
             return
-        if self.engine.store_error is not None:
-            self.engine.store_up()
+        self.engine.store_works("beat")
         for execution, beat in zip(held, beats, strict=True):
             refusal = lost.get(execution.run_id)
             if execution.generation != beat.generation or execution.warm:

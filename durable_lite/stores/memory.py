@@ -199,9 +199,9 @@ class MemoryStore(Store):
         s = settlement
         row = self._runs.get(run_id)
         released = s.status == Status.PENDING
-        if row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq):
-            if row.status != Status.EXECUTING:
-                return None  # an earlier try of this very call
+        same = row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq)
+        if same and s.status != Status.EXECUTING:
+            return None  # an earlier try of this very call
         if refusal := self._refusal(run_id, generation):
             return refusal
         check(run_id, Status.EXECUTING, s.status)

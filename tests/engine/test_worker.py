@@ -564,21 +564,23 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
         Process(store, clock, works, concurrency=3, warm_runs=1) as process,
         Process(store, clock, worker=False),
     ):
+        runs, counted = [], None
         if verb in ("mark_stale", "gone_workers"):  # somebody died
             async with Process(store, clock, works) as dead:
                 await process.stop()
-                await dead.trigger(works, 9)
+                await dead.trigger(works, 5)
                 await clock.settle()
                 await dead.buried()
+            runs = (await process.list_runs()).runs
             await process.start()
-        counted = failing(process, verb, 5, when)
-        runs = [*await process.trigger_many(works, range(5))]
+            counted = failing(process, verb, 5, when)
+        counted = counted or failing(process, verb, 5, when)
+        runs = [*await process.trigger_many(works, range(5)), *runs]
         for number, run in enumerate(runs):
             assert await process.result(run) == [f"first-{number}", f"second-{number}"]
             types = await story(store, run)
             assert types.count("run.completed") == 1
-        assert counted["failed"] == 5 or verb in ("mark_stale", "gone_workers", "save_failure"), counted
-        assert counted["failed"] >= 1 or verb == "gone_workers"
+        assert counted["failed"] >= 1
         assert all(count == 1 for name, count in tally.items() if name.startswith("second"))
         if counted["failed"]:
             downs, ups = process.heard("store.down"), process.heard("store.up")
@@ -589,7 +591,29 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
         assert {str(run.status) for run in (await process.list_runs()).runs} <= {"COMPLETED"}
 
 
-@pytest.mark.parametrize("verb", ["claim_runs", "next_due", "save_step", "settle", "beat"])
+async def test_heartbeats_that_fail_for_a_while(make_store):
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        ctx.log.info("before")
+        await ctx.step("slow", clock.sleep, 60)
+        return "well"
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        run = await process.trigger(works)
+        counted = failing(process, "beat", 3, "before")
+        await clock.advance("12s")
+        assert counted["failed"] == 2
+        assert isinstance(process.store_error, StoreUnavailable)
+        assert await process.logs(run.id) == []
+        assert await process.result(run) == "well"
+        assert len(process.heard("store.down")) == len(process.heard("store.up")) == 1
+        assert [row.message for row in await process.logs(run.id)] == ["before"]
+        assert "run.stale" not in await story(store, run)
+
+
+@pytest.mark.parametrize("verb", ["claim_runs", "next_due", "save_step", "settle"])
 async def test_a_store_that_is_down_for_an_hour(make_store, verb):
     tally, clock = Tally(), VirtualClock()
 
@@ -664,9 +688,10 @@ async def test_parallel_steps_leave_no_gap_in_the_sequence(make_store, when):
 
     @job
     async def works(ctx):
-        return await asyncio.gather(
+        results = await asyncio.gather(
             *(ctx.step(f"step-{number}", quick, number) for number in range(20)), return_exceptions=True
         )
+        return [str(one) if isinstance(one, OSError) else one for one in results]
 
     async with make_store() as store, Process(store, clock, works) as process:
         failed = Counter()
@@ -679,7 +704,7 @@ async def test_parallel_steps_leave_no_gap_in_the_sequence(make_store, when):
         setattr(process, when, hook)
         run = await process.trigger(works)
         output = await process.result(run)
-        assert [number for number in output if isinstance(number, int)] == [n for n in range(20) if n != 7]
+        assert output == [*range(7), "no", *range(8, 20)]
         assert set(tally.values()) == {1}
         types = await story(store, run)
         assert types.count("step.completed") == 19
