@@ -294,10 +294,10 @@ class Calls:
         self.memo[path] = row
         if again:
             execution.log.failed(path)
-        if not again:
+            if call.left and not call.waiters:
+                call.cancel()
+        else:
             call.fail(lambda: failures.rebuild(text, path).with_traceback(error.__traceback__))
-        elif call.left and not call.waiters:
-            call.cancel()
         return wake_at
 
     # Waits

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from . import codec
 from .codec import MAX_VALUE_BYTES
-from .durations import count, moment, optional_seconds, seconds
+from .durations import count, flag, moment, optional_seconds, seconds
 from .engine import Options, logger
 from .errors import DurableError, InvalidOption, InvalidPayload, KeyReused, RunNotFound
 from .ids import IdMaker
@@ -80,8 +80,8 @@ class Durable:
             suspend_grace=seconds(suspend_grace, "suspend_grace", allow_zero=True),
             warm_runs=0 if always_replay else count(warm_runs, "warm_runs", minimum=0),
             max_value_bytes=count(max_value_bytes, "max_value_bytes"),
-            strict=strict,
-            always_replay=always_replay,
+            strict=flag(strict, "strict"),
+            always_replay=flag(always_replay, "always_replay"),
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
             raise InvalidOption(
@@ -94,13 +94,15 @@ class Durable:
             from .stores import open_url  # the core knows no store but this one function
 
             self.store = open_url(store, durability)
-        else:
+        elif isinstance(store, Store):
             self.store = store
+        else:
+            raise InvalidOption("store", f"expected a URL or a Store, got {store!r:.80}")
         self._owns_store = isinstance(store, str)
         self._entropy = entropy or SystemEntropy()
         self._concurrency = count(concurrency, "concurrency")
         self._offload = offload
-        self._environment, self._executes = environment, worker
+        self._environment, self._executes = environment, flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
         self._worker: Worker | None = None
@@ -126,9 +128,10 @@ class Durable:
 
         `start` after it works.
         """
+        limit = optional_seconds(timeout, "timeout", allow_zero=True)
         if self._worker is not None:
             worker, self._worker = self._worker, None
-            await worker.stop(optional_seconds(timeout, "timeout", allow_zero=True))
+            await worker.stop(limit)
             if self._offload is None:
                 worker.engine.offload.close()
 
@@ -364,8 +367,11 @@ class Durable:
 def _parse_cursor(cursor: str | None) -> tuple[float, str] | None:
     if cursor is None:
         return None
-    created_at, _, run_id = cursor.partition(":")
+    created_at, _, run_id = cursor.partition(":") if isinstance(cursor, str) else ("", "", "")
     try:
-        return float(created_at), run_id
+        at = float(created_at)
     except ValueError:
-        raise InvalidOption("cursor", f"{cursor!r:.80} didn't come from list_runs") from None
+        at, run_id = 0.0, ""
+    if not run_id:
+        raise InvalidOption("cursor", f"{cursor!r:.80} didn't come from list_runs")
+    return at, run_id

@@ -1,4 +1,4 @@
-"""Durations, moments and numbers as users write them, read into floats and ints or refused by name."""
+"""Durations, moments, numbers and flags as users write them, read into plain values or refused by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from .brief import brief, described
 from .errors import InvalidOption
 
-__all__ = ["count", "moment", "number", "optional_seconds", "seconds", "text"]
+__all__ = ["count", "flag", "moment", "number", "optional_seconds", "seconds", "text"]
 
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS)
@@ -57,6 +57,13 @@ def count(value: Any, option: str, *, minimum: int = 1) -> int:
         raise InvalidOption(option, f"must be an integer, got {described(value)}")
     if value < minimum:
         raise InvalidOption(option, f"must be at least {minimum}, got {brief(value)}")
+    return value
+
+
+def flag(value: Any, option: str) -> bool:
+    """True or False; raises `InvalidOption(option, …)` for anything else."""
+    if type(value) is not bool:
+        raise InvalidOption(option, f"must be True or False, got {described(value)}")
     return value
 
 

@@ -15,7 +15,7 @@ from .retry import Retry
 from .shapes import return_shape
 from .step import Duration
 
-__all__ = ["Job", "collect_jobs", "find_job", "job", "manifest"]
+__all__ = ["Job", "collect_jobs", "find_job", "job", "manifest", "name_of"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -44,9 +44,9 @@ class Job(Generic[P, R]):
         if retry is not None and not isinstance(retry, Retry):
             raise InvalidOption(f"{where}: retry", f"expected a Retry, got {type(retry).__name__}")
         self.fn = fn
-        self.name = _name(name, "name of a job")
-        self.queue = _name(queue, f"{where}: queue")
-        self.version = None if version is None else _name(version, f"{where}: version")
+        self.name = name_of(name, "name of a job")
+        self.queue = name_of(queue, f"{where}: queue")
+        self.version = None if version is None else name_of(version, f"{where}: version")
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
@@ -98,9 +98,7 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     """
     if callable(name):
         return Job(name, getattr(name, "__name__", type(name).__name__))
-    if name is not None and not isinstance(name, str):
-        raise InvalidOption("name of a job", f"expected a str, got {type(name).__name__}")
-    return JobMaker(name, policies)
+    return JobMaker(None if name is None else name_of(name, "name of a job"), policies)
 
 
 class JobMaker:
@@ -162,7 +160,8 @@ def _walk(source: Jobs) -> Iterable[Job[Any, Any]]:
         raise InvalidOption("jobs", f"expected modules or @job functions, got {source!r:.80}")
 
 
-def _name(value: Any, option: str) -> str:
+def name_of(value: Any, option: str) -> str:
+    """A name of a job, a queue or a version; `InvalidOption(option, …)` for anything else."""
     if not isinstance(value, str) or not value or len(value) > _NAME_LIMIT or not value.isprintable():
         raise InvalidOption(
             option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}"

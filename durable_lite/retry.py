@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn
 
-from .brief import described
-from .durations import count, number, seconds, text
+from .durations import count, flag, number, seconds, text
 from .errors import AbortRun, InvalidOption, InvalidPayload, KeyReused, NotSerializable, TooLarge
 
 __all__ = ["Retry", "never_retried"]
@@ -60,8 +59,8 @@ class Retry:
             "factor": number(factor, "Retry(factor)", minimum=1.0),
             "min_delay": shortest,
             "max_delay": longest,
-            "jitter": _flag(jitter, "Retry(jitter)"),
-            "children": _flag(children, "Retry(children)"),
+            "jitter": flag(jitter, "Retry(jitter)"),
+            "children": flag(children, "Retry(children)"),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -98,12 +97,6 @@ class Retry:
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a Retry is immutable; {name} can't be deleted")
-
-
-def _flag(value: Any, option: str) -> bool:
-    if type(value) is not bool:
-        raise InvalidOption(option, f"must be True or False, got {described(value)}")
-    return value
 
 
 Retry.NEVER = Retry(max_attempts=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from . import keys
 from .durations import moment, optional_seconds, seconds
 from .errors import InvalidOption
-from .job import Job
+from .job import Job, name_of
 from .records import NewRun
 from .step import Duration
 
@@ -51,13 +51,14 @@ def new_run(
     deadline = given.pop("deadline", None)
     deadline = None if deadline is None else moment(deadline, "deadline")
     ready_at = now + seconds(given.pop("delay", 0), "delay", allow_zero=True)
+    queue = given.pop("queue", None)
     key, ttl = given.pop("idempotency_key", None), given.pop("idempotency_ttl", "30d")
     expires = now + seconds(ttl, "idempotency_ttl")
     row = NewRun(
         id=id,
         job=job.name,
         version=job.version,
-        queue=given.pop("queue", None) or job.queue,
+        queue=job.queue if queue is None else name_of(queue, "queue"),
         priority=priority,
         created_at=now,
         ready_at=ready_at if deadline is None else min(ready_at, deadline),  # then it ends

@@ -52,6 +52,7 @@ class World:
         self._always_replay = always_replay
         self._store.before, self._store.after = self._before, self._after
         self._die_at: tuple[int, str] | None = None
+        self._life: asyncio.Future[Any] | None = None
         self.died: str | None = None
 
     def durable(self, jobs: Jobs, **options: Any) -> Durable:
@@ -77,6 +78,8 @@ class World:
     def _die(self, where: str) -> None:
         self.died = where
         self._store.die()
+        if self._life is not None:
+            self._life.cancel()  # or it would let time pass for a dead process
         raise Dead
 
 
@@ -155,7 +158,7 @@ async def _live(
     world = World(store, clock, seed, ledger, always_replay)
     world._die_at = die_at
     before = asyncio.all_tasks()
-    life = asyncio.ensure_future(scenario(world))
+    world._life = life = asyncio.ensure_future(scenario(world))
     while not life.done() and world.died is None:
         await asyncio.wait({life}, timeout=0.0005)
     if world.died is None:

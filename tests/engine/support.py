@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,7 +63,7 @@ class Process(App):
     async def buried(self) -> None:
         """`kill()`, and wait until none of this process' tasks is left."""
         self.kill()
-        while left := [task for task in self._mine if not task.done()]:
+        while left := self._tasks():
             for task in left:
                 task.cancel()
             await asyncio.wait(left)
@@ -71,7 +72,7 @@ class Process(App):
     def _owning(self) -> Iterator[None]:
         """What is started in here, and what that starts in turn, is this process'."""
         loop = asyncio.get_running_loop()
-        if loop.get_task_factory() is not _make_task:
+        if not KNOWS_CONTEXTS and loop.get_task_factory() is not _make_task:
             loop.set_task_factory(_make_task)
         token = _process.set(self)
         try:
@@ -79,12 +80,22 @@ class Process(App):
         finally:
             _process.reset(token)
 
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        """What of this process still runs."""
+        if KNOWS_CONTEXTS:
+            return [task for task in asyncio.all_tasks() if task.get_context().get(_process) is self]
+        return [task for task in self._mine if not task.done()]
+
     def _call_begins(self, number: int, verb: str, args: Any) -> None:
         self.verbs.append(verb)
         self.before(verb, args)
 
     def _call_ends(self, number: int, verb: str, args: Any, result: Any) -> None:
         self.after(verb, args)
+
+
+# Python 3.11 can't tell a task's context, and Pyodide's event loop can't use a task factory.
+KNOWS_CONTEXTS = sys.version_info >= (3, 12)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, main: Any, **options: Any) -> asyncio.Task[Any]:

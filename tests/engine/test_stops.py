@@ -134,7 +134,7 @@ async def in_gather_of_swallowers(ctx, guest):
 async def in_bare_except(ctx, guest):
     try:
         await guest.wait(ctx)
-    except:  # noqa: E722
+    except:
         await guest.every_call(ctx)
         raise
     return "done"
@@ -424,18 +424,20 @@ async def test_a_job_that_swallows_every_call_in_a_loop_leaves_the_event_loop_al
         return "well"
 
     clock = VirtualClock()
-    async with make_store() as store:
-        async with Process(store, clock, loops, other, concurrency=1, warm_runs=0) as process:
-            run = await process.trigger(loops)
-            await clock.settle()
-            if reason == "cancelled":
-                await process.cancel(run.id)
-            assert await process.outcome(other) == "well"
-            assert 1 < tally["refused"] < 100
-            assert await status(store, run) == ("WAITING" if reason == "suspended" else "CANCELLED")
-            assert len(process.heard("run.swallowed_stop")) == 1
-            over.append(True)
-            await process.buried()
+    async with (
+        make_store() as store,
+        Process(store, clock, loops, other, concurrency=1, warm_runs=0) as process,
+    ):
+        run = await process.trigger(loops)
+        await clock.settle()
+        if reason == "cancelled":
+            await process.cancel(run.id)
+        assert await process.outcome(other) == "well"
+        assert 1 < tally["refused"] < 100
+        assert await status(store, run) == ("WAITING" if reason == "suspended" else "CANCELLED")
+        assert len(process.heard("run.swallowed_stop")) == 1
+        over.append(True)
+        await process.buried()
 
 
 async def test_a_stop_is_told_by_a_cancelled_error_that_says_what_it_is(make_store):

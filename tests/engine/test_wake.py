@@ -362,8 +362,9 @@ async def test_one_beat_is_one_write_for_all_runs(make_store):
 # Taken over
 
 
-
-@pytest.mark.parametrize("verb", ["step", "failure", "sleep", "return", "raise", "suspend", "release", "beat"])
+@pytest.mark.parametrize(
+    "verb", ["step", "failure", "sleep", "return", "raise", "suspend", "release", "beat"]
+)
 async def test_the_first_worker_is_fenced_off_when_it_wakes(make_store, verb):
     """Frozen with a second worker there: whatever the first still tries to write changes nothing."""
     tally, slept = Tally(), asyncio.Event()

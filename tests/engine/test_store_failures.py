@@ -1,0 +1,346 @@
+"""A store that fails under a worker: back-off, one event each way, and nothing lost or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from durable_lite import Retry, Status, StoreUnavailable, job
+from durable_lite.ports import VERBS
+from durable_lite.stores.memory import MemoryStore
+from durable_lite.testing import FaultyStore, VirtualClock
+from tests.engine.apps import Tally
+from tests.engine.support import Process, status, story
+
+
+def failing(process, verb, times, when):
+    """Fail so many calls of a verb from now on; returns what is counted."""
+    counted = Counter()
+
+    def hook(name, args):
+        if name == verb:
+            counted["calls"] += 1
+            if counted["calls"] <= times:
+                counted["failed"] += 1
+                raise StoreUnavailable("the disk is on holiday")
+
+    setattr(process, when, hook)
+    return counted
+
+
+WORKER_VERBS = [
+    "claim_runs", "next_due", "beat", "leases", "mark_stale", "settle", "save_step", "save_failure",
+    "load_checkpoints", "read_logs", "gone_workers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("verb", WORKER_VERBS)
+async def test_a_store_that_fails_for_a_while(make_store, verb, when):
+    """Whatever call it is, and whether it was carried out or not: nothing is lost or done twice."""
+    tally, clock = Tally(), VirtualClock()
+
+    async def flaky():
+        tally["flaky"] += 1
+        if tally["flaky"] == 1:
+            raise OSError("once")
+        return "flaky"
+
+    @job
+    async def works(ctx, number: int):
+        first = await ctx.step("first", tally.step(f"first-{number}"), number)
+        if number == 0:
+            retry = Retry(max_attempts=2, min_delay="2s", max_delay="2s", jitter=False)
+            await ctx.options(retry=retry).step("flaky", flaky)
+        await ctx.sleep("nap", "20s")
+        both = await asyncio.gather(
+            ctx.step("second", tally.step(f"second-{number}")), ctx.step("third", clock.sleep, 12)
+        )
+        return [first, both[0]]
+
+    async with (
+        make_store() as store,
+        Process(store, clock, works, concurrency=3, warm_runs=1) as process,
+        Process(store, clock, worker=False),
+    ):
+        runs, counted = [], None
+        if verb in ("mark_stale", "gone_workers"):  # somebody died
+            async with Process(store, clock, works) as dead:
+                await process.stop()
+                await dead.trigger(works, 5)
+                await clock.settle()
+                await dead.buried()
+            runs = (await process.list_runs()).runs
+            await process.start()
+            counted = failing(process, verb, 5, when)
+        counted = counted or failing(process, verb, 5, when)
+        runs = [*await process.trigger_many(works, range(5)), *runs]
+        for number, run in enumerate(runs):
+            assert await process.result(run) == [f"first-{number}", f"second-{number}"]
+            types = await story(store, run)
+            assert types.count("run.completed") == 1
+        assert counted["failed"] >= 1
+        assert all(count == 1 for name, count in tally.items() if name.startswith("second"))
+        if counted["failed"]:
+            downs, ups = process.heard("store.down"), process.heard("store.up")
+            assert 1 <= len(downs) <= 5
+            assert len(ups) == len(downs)
+            assert "holiday" in downs[0].data["message"]
+        assert process.store_error is None
+        assert {str(run.status) for run in (await process.list_runs()).runs} <= {"COMPLETED"}
+
+
+async def test_heartbeats_that_fail_for_a_while(make_store):
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        ctx.log.info("before")
+        await ctx.step("slow", clock.sleep, 60)
+        return "well"
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        run = await process.trigger(works)
+        counted = failing(process, "beat", 3, "before")
+        await clock.advance("12s")
+        assert counted["failed"] == 2
+        assert isinstance(process.store_error, StoreUnavailable)
+        assert await process.logs(run.id) == []
+        assert await process.result(run) == "well"
+        assert len(process.heard("store.down")) == len(process.heard("store.up")) == 1
+        assert [row.message for row in await process.logs(run.id)] == ["before"]
+        assert "run.stale" not in await story(store, run)
+
+
+@pytest.mark.parametrize("verb", ["claim_runs", "next_due", "save_step", "settle"])
+async def test_a_store_that_is_down_for_an_hour(make_store, verb):
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx):
+        await ctx.step("slow", clock.sleep, 5.5)
+        return await ctx.step("work", tally.step("work"))
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        down = [True]
+
+        def hook(name, args):
+            if name == verb and down[0]:
+                raise StoreUnavailable("gone")
+
+        process.before = hook
+        run = await process.trigger(works)
+        await clock.advance("1m")
+        calls = process.store.calls
+        assert isinstance(process.store_error, StoreUnavailable)
+        await clock.advance("1h")
+        assert process.store.calls - calls < 3600  # 5 s of back-off, and what else there is to do
+        assert len(process.heard("store.down")) == 1
+        assert process.heard("store.up") == []
+        down[0] = False
+        assert await process.result(run) == "work"
+        await clock.advance("10s")
+        assert len(process.heard("store.up")) == 1
+        assert process.store_error is None
+        types = await story(store, run)
+        assert types.count("run.completed") == 1
+        assert tally["work"] <= 2
+
+
+async def test_everything_down_for_an_hour_costs_no_more_than_the_back_off(make_store):
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx, number: int):
+        await ctx.step("slow", clock.sleep, 5.5)
+        return await ctx.step("work", tally.step("work"))
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        runs = await process.trigger_many(works, range(8))
+        await clock.advance("1s")
+
+        def hook(name, args):
+            raise StoreUnavailable("gone")
+
+        process.before = hook
+        calls = process.store.calls
+        await clock.advance("1h")
+        assert process.store.calls - calls < 20 * 3600 / 2.5
+        assert len(process.heard("store.down")) == 1
+        process.before = lambda name, args: None
+        for run in runs:
+            assert await process.result(run) == "work"
+            await story(store, run)
+        assert len(process.heard("store.up")) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_parallel_steps_leave_no_gap_in_the_sequence(make_store, when):
+    tally, clock = Tally(), VirtualClock()
+
+    async def quick(number: int) -> int:
+        tally[f"step-{number}"] += 1
+        await clock.sleep(1 + number % 3)
+        if number == 7:
+            raise OSError("no")
+        return number
+
+    @job
+    async def works(ctx):
+        results = await asyncio.gather(
+            *(ctx.step(f"step-{number}", quick, number) for number in range(20)), return_exceptions=True
+        )
+        return [str(one) if isinstance(one, OSError) else one for one in results]
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        failed = Counter()
+
+        def hook(name, args):
+            if name in ("save_step", "save_failure") and failed[args[2].path] < 1 + len(args[2].path) % 3:
+                failed[args[2].path] += 1
+                raise StoreUnavailable("hiccup")
+
+        setattr(process, when, hook)
+        run = await process.trigger(works)
+        output = await process.result(run)
+        assert output == [*range(7), "no", *range(8, 20)]
+        assert set(tally.values()) == {1}
+        types = await story(store, run)
+        assert types.count("step.completed") == 19
+        assert types.count("step.failed") == 1
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_a_claim_whose_answer_was_lost_is_found_again(make_store, lost):
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx):
+        return await ctx.step("work", tally.step("work"))
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        counted = failing(process, "claim_runs", lost, "after")
+        began = clock.now()
+        run = await process.trigger(works)
+        await clock.settle()
+        assert counted["failed"] == 1
+        assert await process.result(run) == "work"
+        assert clock.now() - began < 30
+        assert tally == {"work": 1}
+        row = await store.get_run(run.id)
+        assert row.recoveries == 0
+
+
+async def test_an_error_in_one_run_leaves_the_rest_of_its_batch_alone(make_store):
+    tally, clock = Tally(), VirtualClock()
+
+    @job(retry=Retry.NEVER)
+    async def works(ctx, number: int):
+        await ctx.step("work", tally.step(f"work-{number}"))
+        await ctx.sleep("nap", "1m")
+        return number
+
+    async with make_store() as store, Process(store, clock, works, warm_runs=0) as process:
+        runs = await process.trigger_many(works, range(6))
+        await clock.advance("1s")
+
+        def hook(name, args):
+            if name == "load_checkpoints" and args[0] == runs[2].id:
+                raise RuntimeError("a bug of the store's")
+
+        process.before = hook
+        for number, run in enumerate(runs):
+            if number != 2:
+                assert await process.result(run) == number
+        process.before = lambda name, args: None
+        assert await process.result(runs[2]) == 2
+        assert set(tally.values()) == {1}
+
+
+async def test_stopping_while_the_store_is_down_comes_to_an_end(make_store):
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx):
+        await ctx.step("first", tally.step("first"))
+        await ctx.step("slow", clock.sleep, 3)
+        return await ctx.step("last", tally.step("last"))
+
+    async with make_store() as store:
+        async with Process(store, clock, works, stop_timeout="10s") as process:
+            run = await process.trigger(works)
+            await clock.settle()
+
+            def hook(name, args):
+                raise StoreUnavailable("gone")
+
+            process.before = hook
+            began = clock.now()
+        assert clock.now() - began <= 31
+        assert await status(store, run) == Status.EXECUTING
+        async with Process(store, clock, works) as second:
+            assert await second.result(run) == "last"
+            assert tally["first"] == 1
+
+
+async def test_starting_on_a_store_that_is_down_says_so():
+    clock = VirtualClock()
+    process = Process(MemoryStore(), clock)
+
+    def hook(name, args):
+        raise StoreUnavailable("gone")
+
+    process.before = hook
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await process.start()
+    process.before = lambda name, args: None
+    async with process:
+        assert process.store_error is None
+
+
+async def test_a_direct_call_gets_the_stores_error():
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        return 1
+
+    async with Process(MemoryStore(), clock, works) as process:
+
+        def hook(name, args):
+            if name == "create_runs":
+                raise StoreUnavailable("gone")
+
+        process.before = hook
+        with pytest.raises(StoreUnavailable, match="gone"):
+            await process.trigger(works)
+        assert (await process.list_runs()).runs == []
+
+
+def test_every_verb_of_the_store_that_a_worker_calls_is_failed_here():
+    from_outside = {
+        "create_runs",
+        "get_run",
+        "list_runs",
+        "load_steps",
+        "cancel_run",
+        "resume_run",
+        "delete_run",
+        "purge",
+        "read_events",
+        "get_meta",
+    }
+    at_start_or_stop = {"register_worker", "unregister_worker", "set_meta"}
+    assert set(VERBS) == {*WORKER_VERBS} | from_outside | at_start_or_stop
+
+
+async def test_a_faulty_store_passes_everything_on():
+    """The tests above prove nothing if the store between them and the real one invents failures."""
+    store = FaultyStore(MemoryStore())
+    await store.open()
+    assert await store.leases() == []
+    assert await store.next_due() is None
+    assert store.calls == 2
+    await store.close()
