@@ -47,7 +47,9 @@ def test_a_page_does_what_it_says(page, tmp_path):
         elif language == "console":
             for command, shown in commands(text):
                 if command.split()[0] == "make":
-                    assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+                    assert re.search(
+                        rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE
+                    )
                     continue
                 printed = run(["bash", "-c", command], tmp_path)
                 assert "\n".join(shown) in printed

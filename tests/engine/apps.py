@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from durable_lite import Durable, Event, Run
 from durable_lite.job import Jobs
@@ -18,6 +19,7 @@ from durable_lite.testing.faults import Dead
 __all__ = ["App", "Tally", "app", "types_of"]
 
 _ENOUGH_TURNS = 1000
+_apps: WeakKeyDictionary[VirtualClock, int] = WeakKeyDictionary()  # how many live by a clock
 
 
 class App(Durable):
@@ -30,8 +32,9 @@ class App(Durable):
     store: FaultyStore
 
     def __init__(self, store: Store, jobs: Jobs, **options: Any) -> None:
-        options.setdefault("clock", VirtualClock())
-        options.setdefault("entropy", SeededEntropy(1))
+        clock = options.setdefault("clock", VirtualClock())
+        _apps[clock] = _apps.get(clock, 0) + 1  # two processes never draw the same ids
+        options.setdefault("entropy", SeededEntropy(_apps[clock]))
         options.setdefault("offload", InlineOffload())
         super().__init__(FaultyStore(store), jobs, **options)
         self.told: list[Event] = []

@@ -117,7 +117,9 @@ class _Unusual:
         ForeignCancelled("foreign"),
         asyncio.CancelledError("by hand"),
     ],
-    ids=lambda error: type(error).__name__ if not error.args else f"{type(error).__name__}-{type(error.args[0]).__name__}",
+    ids=lambda error: (
+        type(error).__name__ if not error.args else f"{type(error).__name__}-{type(error.args[0]).__name__}"
+    ),
 )
 async def test_what_cannot_be_made_again_is_step_failed_from_the_first_time_on(make_app, error):
     tally, passes = Tally(), []
@@ -163,7 +165,9 @@ async def test_concurrent_calls_of_a_failing_step_get_each_an_exception_of_its_o
     assert tally["fail"] == 1
 
 
-async def test_a_caught_failure_replays_within_the_attempt_and_is_tried_again_in_the_next(make_store, always_replay):
+async def test_a_caught_failure_replays_within_the_attempt_and_is_tried_again_in_the_next(
+    make_store, always_replay
+):
     tally, clock = Tally(), VirtualClock()
 
     async def flaky() -> str:
@@ -311,7 +315,9 @@ async def test_the_last_failure_is_final_and_stored(make_app):
 
 @pytest.mark.parametrize("grace", ["50ms", "1h"], ids=["suspended", "executing"])
 @pytest.mark.parametrize("crash_at", [5, 15, 29, 69])
-async def test_a_crash_in_the_middle_of_a_back_off_changes_nothing(make_store, always_replay, crash_at, grace):
+async def test_a_crash_in_the_middle_of_a_back_off_changes_nothing(
+    make_store, always_replay, crash_at, grace
+):
     clock = VirtualClock()
     tally = LocalTally(clock)
     options = {"clock": clock, "always_replay": always_replay, "suspend_grace": grace, "stale_after": "10s"}
@@ -424,15 +430,17 @@ async def test_inner_retries_begin_anew_with_each_try_of_the_outer_step(make_app
     tally = LocalTally(clock)
 
     async def outer() -> str:
-        return await current().options(retry=Retry(max_attempts=2, min_delay="1s", jitter=False)).step(
-            "inner", tally.failing("inner", 3)
+        return (
+            await current()
+            .options(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))
+            .step("inner", tally.failing("inner", 3))
         )
 
     @job
     async def nested(ctx):
-        return await ctx.options(retry=Retry(max_attempts=2, min_delay="100s", max_delay="100s", jitter=False)).step(
-            "outer", outer
-        )
+        return await ctx.options(
+            retry=Retry(max_attempts=2, min_delay="100s", max_delay="100s", jitter=False)
+        ).step("outer", outer)
 
     async with make_app(nested, clock=clock) as durable:
         assert await durable.outcome(nested) == "inner"
@@ -474,7 +482,9 @@ MANY = Retry(max_attempts=5, min_delay="1s")
 
 
 @pytest.mark.parametrize("error", NEVER, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("where", ["job", "step", "sync step", "nested", "gather", "task group", "map", "nested group"])
+@pytest.mark.parametrize(
+    "where", ["job", "step", "sync step", "nested", "gather", "task group", "map", "nested group"]
+)
 async def test_some_errors_skip_every_retry(make_app, error, where):
     tally = Tally()
 
@@ -733,7 +743,9 @@ async def test_what_passes_except_exception_fails_the_run_and_not_the_worker(mak
     async with make_app([failing, other]) as durable:
         run = await durable.finished(await durable.trigger(failing))
         assert (run.status, run.attempt) == ("FAILED", 2)
-        assert type(error).__name__ in run.error["type"] + run.error["message"] or "exit" in run.error["message"]
+        assert (
+            type(error).__name__ in run.error["type"] + run.error["message"] or "exit" in run.error["message"]
+        )
         assert await durable.outcome(other) == "well"
     assert tally["fail"] == 2
 

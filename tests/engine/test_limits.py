@@ -48,7 +48,9 @@ async def test_waits_and_back_offs_do_not_count_and_attempts_add_up(make_app):
     @job(max_duration="100s", retry=Retry(max_attempts=5, min_delay="1h", max_delay="1h", jitter=False))
     async def tired(ctx):
         await ctx.sleep("nap", "1h")
-        await ctx.options(retry=Retry(max_attempts=2, min_delay="1h", max_delay="1h", jitter=False)).step("fails", fail)
+        await ctx.options(retry=Retry(max_attempts=2, min_delay="1h", max_delay="1h", jitter=False)).step(
+            "fails", fail
+        )
         await ctx.step(f"work{ctx.run.attempt}", work)
         raise ValueError("again")
 

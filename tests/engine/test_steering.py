@@ -237,7 +237,10 @@ async def test_a_cancel_by_another_process_is_seen_at_the_next_heartbeat(make_st
         await ctx.step("hang", hang)
 
     async with make_store(2) as (here, there):
-        async with app(there, hanging, worker=False, clock=clock) as other, app(here, hanging, clock=clock) as worker:
+        async with (
+            app(there, hanging, worker=False, clock=clock) as other,
+            app(here, hanging, clock=clock) as worker,
+        ):
             run = await worker.trigger(hanging)
             await clock.advance(6)
             await other.cancel(run.id)
@@ -256,7 +259,10 @@ async def test_a_cancel_by_another_process_is_seen_at_the_next_checkpoint(make_s
         await ctx.step("after", tally.step("after"))
 
     async with make_store(2) as (here, there):
-        async with app(there, stepping, worker=False, clock=clock) as other, app(here, stepping, clock=clock) as worker:
+        async with (
+            app(there, stepping, worker=False, clock=clock) as other,
+            app(here, stepping, clock=clock) as worker,
+        ):
             run = await worker.trigger(stepping)
             await clock.settle()
             await other.cancel(run.id)
@@ -580,7 +586,9 @@ async def test_another_payload_under_a_live_key_is_warned_of_and_under_strict_an
     async with make_app(order, worker=False) as durable:
         first = await durable.trigger(order, {"item": "a"}, idempotency_key="k")
         with caplog.at_level(logging.WARNING, "durable_lite"):
-            assert (await durable.trigger(order, {"item": "a", "count": 1}, idempotency_key="k")).id == first.id
+            assert (
+                await durable.trigger(order, {"item": "a", "count": 1}, idempotency_key="k")
+            ).id == first.id
             assert not caplog.records
             assert (await durable.trigger(order, {"item": "b"}, idempotency_key="k")).id == first.id
         [record] = caplog.records
@@ -779,7 +787,10 @@ async def test_version_and_environment_are_those_of_the_trigger(make_store):
 async def test_the_result_of_a_finished_run_is_there_at_once_for_anybody(make_store):
     clock = VirtualClock()
     async with make_store(2) as (here, there):
-        async with app(here, [quick, order], clock=clock) as one, app(there, [quick], clock=clock, worker=False) as two:
+        async with (
+            app(here, [quick, order], clock=clock) as one,
+            app(there, [quick], clock=clock, worker=False) as two,
+        ):
             run = await one.trigger(order, Order("a", 7))
             assert await one.result(run) == 7
             elsewhere = await two.get_run(run.id)  # which doesn't know the job

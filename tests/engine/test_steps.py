@@ -294,7 +294,9 @@ async def test_steps_of_one_key_in_different_steps_are_different_steps(make_app)
         async def inner(name: str) -> str:
             return name
 
-        return await asyncio.gather(*(ctx.step(name, outer, name) for name in "abc"), ctx.step("inner", inner, "root"))
+        return await asyncio.gather(
+            *(ctx.step(name, outer, name) for name in "abc"), ctx.step("inner", inner, "root")
+        )
 
     async with make_app(nested) as durable:
         run = await durable.trigger(nested)
@@ -556,7 +558,9 @@ async def test_map_names_steps_by_what_by_gives(make_app):
     @job
     async def mapping(ctx, order: list[str]):
         first = await ctx.map("m", work, [{"id": name} for name in order], by=lambda item: item["id"])
-        second = await ctx.map("m", work, [{"id": name} for name in sorted(order)], by=lambda item: item["id"])
+        second = await ctx.map(
+            "m", work, [{"id": name} for name in sorted(order)], by=lambda item: item["id"]
+        )
         return [first, second]
 
     async with make_app(mapping) as durable:
@@ -733,7 +737,9 @@ async def test_under_strict_the_reuse_of_a_key_raises(make_app, how, in_flight):
 async def test_under_strict_the_same_call_is_no_reuse(make_app):
     @job
     async def same(ctx):
-        return [await ctx.step("k", red, 1), await ctx.step("k", red, 1), await ctx.step("u", red, Unknown)][:2]
+        return [await ctx.step("k", red, 1), await ctx.step("k", red, 1), await ctx.step("u", red, Unknown)][
+            :2
+        ]
 
     async with make_app(same, strict=True) as durable:
         assert await durable.outcome(same) == ["red1", "red1"]
@@ -929,7 +935,14 @@ async def test_options_are_for_the_next_call_only(make_app):
 
 @pytest.mark.parametrize(
     "options",
-    [{"retry": 3}, {"timeout": 0}, {"timeout": -1}, {"timeout": math.nan}, {"timeout": "5 parsecs"}, {"title": 1}],
+    [
+        {"retry": 3},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": math.nan},
+        {"timeout": "5 parsecs"},
+        {"title": 1},
+    ],
 )
 async def test_wrong_options_are_named(make_app, options):
     @job
@@ -976,7 +989,9 @@ async def test_a_sync_step_cannot_call_what_has_to_be_awaited(make_app):
         run = await durable.trigger(sync)
         told = await durable.result(run)
         assert [text.split()[0] for text in told] == ["ctx.step", "ctx.step", "ctx.map", "ctx.sleep"]
-        assert [(line.path, line.message) for line in await durable.logs(run.id)] == [("blocking", "logs work")]
+        assert [(line.path, line.message) for line in await durable.logs(run.id)] == [
+            ("blocking", "logs work")
+        ]
         assert (await durable.get_run(run.id)).progress == {"current": 1, "total": 2, "message": None}
     assert tally["blocking"] == 1
 

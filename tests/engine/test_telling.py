@@ -282,7 +282,10 @@ async def test_a_line_belongs_to_the_step_that_it_is_written_in(make_app):
         logs = await durable.logs(run.id)
         told = [(line.path, line.message) for line in logs]
         for index in range(10):
-            assert [message for path, message in told if path == f"s{index}"] == [f"begin {index}", f"end {index}"]
+            assert [message for path, message in told if path == f"s{index}"] == [
+                f"begin {index}",
+                f"end {index}",
+            ]
             assert [message for path, message in told if path == f"s{index}/inner"] == [f"inner {index}"]
         assert [message for path, message in told if path == ""] == ["before", "after"]
         assert ("m/0", "inner 77") in told
@@ -323,7 +326,9 @@ async def test_no_line_is_repeated_by_replays(make_app):
 
 
 @pytest.mark.parametrize("crash_at", [3, 7, 12, 18])
-async def test_no_line_is_repeated_or_lost_by_a_crash_but_those_since_the_last_beat(make_store, always_replay, crash_at):
+async def test_no_line_is_repeated_or_lost_by_a_crash_but_those_since_the_last_beat(
+    make_store, always_replay, crash_at
+):
     clock = VirtualClock()
 
     async def work(index: int) -> None:
@@ -479,7 +484,20 @@ async def test_what_a_beat_could_not_store_is_stored_by_the_next(make_store):
 
 
 @pytest.mark.parametrize(
-    "message", ["\ud800", "nul \x00", "x" * 1_000_000, "", "line\nbreak", 5, None, b"bytes", ValueError("v"), "\U0001f600"], ids=range(10)
+    "message",
+    [
+        "\ud800",
+        "nul \x00",
+        "x" * 1_000_000,
+        "",
+        "line\nbreak",
+        5,
+        None,
+        b"bytes",
+        ValueError("v"),
+        "\U0001f600",
+    ],
+    ids=range(10),
 )
 async def test_any_message_and_any_field_can_be_logged(make_app, message):
     @job

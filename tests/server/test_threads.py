@@ -103,7 +103,9 @@ async def test_what_a_thread_may_call_and_what_not():
         run = await durable.trigger(many)
         assert await durable.result(run) == list(range(50))
         logs = await durable.logs(run.id)
-        assert sorted((line.path, line.message) for line in logs) == sorted((f"m/{n}", f"in {n}") for n in range(50))
+        assert sorted((line.path, line.message) for line in logs) == sorted(
+            (f"m/{n}", f"in {n}") for n in range(50)
+        )
         await run.refresh()
         assert run.progress["current"] in range(50)
         assert run.metadata["last"] in range(50)
@@ -262,7 +264,9 @@ async def test_a_thread_of_a_lost_run_stores_nothing():
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("v"), SystemExit(3), asyncio.CancelledError(), StopIteration(1), KeyError("k")], ids=repr
+    "error",
+    [ValueError("v"), SystemExit(3), asyncio.CancelledError(), StopIteration(1), KeyError("k")],
+    ids=repr,
 )
 async def test_what_a_thread_raises_is_a_failure_of_its_step(error):
     tally = Tally()

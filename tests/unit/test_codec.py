@@ -895,7 +895,6 @@ def test_slow_modules_are_imported_on_need_only():
         assert not {"datetime", "decimal", "uuid", "zoneinfo", "pydantic"} & set(vars(module))
 
 
-
 def test_as_data_needs_no_class():
     value = [Color.RED, Point(1, 2), {"a": (1, 2)}]
     text = encode(value, shape_of(list[Color | Point | dict[str, Any]]), key="k")
