@@ -218,6 +218,8 @@ class Calls:
 
     async def _invoke(self, call: StepCall) -> Any:
         timeout = call.options.timeout
+        if call.own.sync:
+            await self._engine.orphan_done((self._execution.run_id, call.path))
         if timeout is None:
             return await (self._offload(call) if call.own.sync else call.fn(*call.args, **call.kwargs))
 
@@ -237,14 +239,12 @@ class Calls:
             timer.cancel()
 
     async def _offload(self, call: StepCall) -> Any:
-        key = (self._execution.run_id, call.path)
-        await self._engine.orphan_done(key)
         future = self._engine.offload.submit(partial(call.fn, *call.args, **call.kwargs))
         try:
             result = await asyncio.shield(future)
         except asyncio.CancelledError:
             if not future.done():
-                self._engine.keep_orphan(key, future)
+                self._engine.keep_orphan((self._execution.run_id, call.path), future)
             raise
         if not inspect.isawaitable(result):
             return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 __all__ = [
     "AbortRun",
@@ -34,16 +34,12 @@ __all__ = [
 class DurableError(Exception):
     """Base of all errors of durable_lite that user code may catch."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        error = super().__new__(cls, *args)
-        error._given = args if not kwargs else None
-        return error
-
-    _given: tuple[Any, ...] | None
+    _made_of: ClassVar[tuple[str, ...]] = ()
 
     def __reduce__(self) -> Any:
-        """How to make it again: its arguments, and not the message that they gave."""
-        return super().__reduce__() if self._given is None else (type(self), self._given)
+        """How to make it again: from these attributes, and not from the message that they gave."""
+        given = tuple(getattr(self, name) for name in self._made_of)
+        return (type(self), given) if given else super().__reduce__()
 
 
 # What a job raises to steer its retries.
@@ -59,11 +55,14 @@ class RetryAfter(DurableError):
     `delay` is a duration: seconds, a `timedelta`, or a string such as `"30s"`.
     """
 
+    _made_of = ("delay", "message")
+
     def __init__(self, delay: Any, message: str = "") -> None:
         from .durations import seconds  # errors stay importable from everywhere
 
         self.delay = seconds(delay, "RetryAfter(delay)")
-        super().__init__(message or f"asked to retry after {self.delay:g} s")
+        self.message = message or f"asked to retry after {self.delay:g} s"
+        super().__init__(self.message)
 
 
 # What an option, a key, a value or a payload may do wrong.
@@ -72,8 +71,10 @@ class RetryAfter(DurableError):
 class InvalidOption(DurableError, ValueError):
     """An option has a value that it can't have; the message names the option."""
 
+    _made_of = ("option", "detail")
+
     def __init__(self, option: str, detail: str) -> None:
-        self.option = option
+        self.option, self.detail = option, detail
         super().__init__(f"{option}: {detail}")
 
 
@@ -84,6 +85,8 @@ class NotSerializable(DurableError, TypeError):
     the value, such as `$.rows[3].when`.
     """
 
+    _made_of = ("key", "path", "detail")
+
     def __init__(self, key: str, path: str, detail: str) -> None:
         self.key, self.path, self.detail = key, path, detail
         super().__init__(f"{key}: {path}: {detail}")
@@ -91,6 +94,8 @@ class NotSerializable(DurableError, TypeError):
 
 class TooLarge(DurableError, ValueError):
     """A value is larger than `max_value_bytes` once encoded; nothing was stored."""
+
+    _made_of = ("key", "size", "limit")
 
     def __init__(self, key: str, size: int, limit: int) -> None:
         self.key, self.size, self.limit = key, size, limit
@@ -134,6 +139,8 @@ class UnknownJob(DurableError, LookupError):
 class StepFailed(DurableError):
     """A step's stored failure whose own class can't be rebuilt; `type` is that class's name."""
 
+    _made_of = ("key", "type", "message")
+
     def __init__(self, key: str, type: str, message: str) -> None:
         self.key, self.type, self.message = key, type, message
         super().__init__(f"step {key!r} failed: {type}: {message}")
@@ -141,6 +148,8 @@ class StepFailed(DurableError):
 
 class StepTimeout(DurableError, TimeoutError):
     """A step took longer than its `timeout`, counted in awake time."""
+
+    _made_of = ("key", "seconds")
 
     def __init__(self, key: str, seconds: float) -> None:
         self.key, self.seconds = key, seconds
@@ -154,6 +163,8 @@ class RunFailed(DurableError):
     `code`, `key` and `traceback`.
     """
 
+    _made_of = ("run_id", "status", "error")
+
     def __init__(self, run_id: str, status: str, error: dict[str, Any] | None) -> None:
         self.run_id, self.status, self.error = run_id, status, error or {}
         what = ": ".join(str(self.error[k]) for k in ("type", "message") if self.error.get(k))
@@ -166,6 +177,8 @@ class RunCancelled(DurableError):
 
 class RunNotFound(DurableError, LookupError):
     """No run has this id."""
+
+    _made_of = ("run_id",)
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id

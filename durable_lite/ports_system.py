@@ -58,12 +58,19 @@ class ThreadOffload(Offload):
 
             self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="durable-lite-step")
         context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._pool, partial(context.run, call))
+        return asyncio.get_running_loop().run_in_executor(self._pool, partial(context.run, _called, call))
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+
+
+def _called(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except StopIteration as error:  # a future can't carry it
+        raise RuntimeError(f"a step raised {error!r}") from error
 
 
 class InlineOffload(Offload):
@@ -72,12 +79,8 @@ class InlineOffload(Offload):
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            future.set_result(call())
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                raise
-            if isinstance(error, StopIteration):  # a future can't carry it
-                error = RuntimeError(f"a step raised {error!r}")
+            future.set_result(_called(call))
+        except Exception as error:
             future.set_exception(error)
         return future
 

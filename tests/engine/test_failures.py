@@ -6,12 +6,14 @@ import pytest
 
 from durable_lite import (
     AbortRun,
+    InvalidOption,
     InvalidPayload,
     KeyReused,
     NotSerializable,
     Retry,
     RetryAfter,
     RunFailed,
+    RunNotFound,
     StepFailed,
     StepTimeout,
     TooLarge,
@@ -67,6 +69,9 @@ class LocalTally(Tally):
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad byte"),
         StepTimeout("k", 5.0),
         StepFailed("k", "Some", "thing"),
+        InvalidOption("option", "is wrong"),
+        RunNotFound("r"),
+        RunFailed("r", "FAILED", {"type": "ValueError", "message": "v"}),
         RetryAfter("5m", "later"),
         AbortRun("enough"),
     ],
@@ -85,14 +90,14 @@ async def test_a_failure_is_raised_again_as_what_it_was(make_app, error):
             try:
                 await ctx.step("k", fail)
             except Exception as caught:
-                passes.append((type(caught), caught.args, vars(caught)))
+                passes.append((type(caught), caught.args, vars(caught), repr(caught)))
             await ctx.step(f"replay{time}", asyncio.sleep, 0)
 
     async with make_app(failing) as durable:
         await durable.outcome(failing)
     assert tally["fail"] == 1
     assert len(passes) >= 3
-    assert all(one == (type(error), error.args, vars(error)) for one in passes)
+    assert all(one == (type(error), error.args, vars(error), repr(error)) for one in passes)
 
 
 class _Unusual:
