@@ -1,6 +1,7 @@
 """Failures: stored and raised again, retried after back-offs that no crash changes, cleared by a new attempt."""
 
 import asyncio
+import traceback
 
 import pytest
 
@@ -90,14 +91,19 @@ async def test_a_failure_is_raised_again_as_what_it_was(make_app, error):
             try:
                 await ctx.step("k", fail)
             except Exception as caught:
-                passes.append((type(caught), caught.args, vars(caught), repr(caught)))
+                passes.append(
+                    (type(caught), caught.args, vars(caught), traceback.format_exception_only(caught))
+                )
             await ctx.step(f"replay{time}", asyncio.sleep, 0)
 
     async with make_app(failing) as durable:
         await durable.outcome(failing)
     assert tally["fail"] == 1
     assert len(passes) >= 3
-    assert all(one == (type(error), error.args, vars(error), repr(error)) for one in passes)
+    assert all(
+        one == (type(error), error.args, vars(error), traceback.format_exception_only(error))
+        for one in passes
+    )
 
 
 class _Unusual:
