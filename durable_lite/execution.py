@@ -354,7 +354,8 @@ class Execution:
 
     def must_sweep(self) -> bool:
         """Whether so much time has passed since the last beat that the store must be asked first."""
-        return self.engine.clock.now() - self.beat_at > self.engine.stale_after
+        late = self.engine.clock.now() - self.beat_at > self.engine.stale_after
+        return late and self.stop_reason is None
 
     async def sweep(self) -> None:
         await self.engine.sweep()

@@ -266,7 +266,8 @@ class Worker:
             if not self.executing:
                 beaten = now
             since = now - swept
-            if self._look or since >= _FALLBACK or (self._foreign and since >= min(interval, _LOOK)):
+            watch = since >= min(interval, _LOOK) or self._stale_in(now) <= 0
+            if self._look or since >= _FALLBACK or (self._foreign and watch):
                 self._look, swept = False, now
                 try:
                     await self._sweep_others()
@@ -283,9 +284,13 @@ class Worker:
         if self.executing or self._tasks:
             wait = min(wait, max(TICK, beaten + interval - now))
         if self._foreign:
-            stale_in = self._watch.next_stale(self.clock.now(), now)
-            wait = min(wait, interval, _LOOK, wait if stale_in is None else max(TICK, stale_in))
+            wait = min(wait, interval, _LOOK, max(TICK, self._stale_in(now)))
         return wait
+
+    def _stale_in(self, monotonic: float) -> float:
+        """Seconds until the sweep may find something; while it fails it is only tried now and then."""
+        found = self._watch.next_stale(self.clock.now(), monotonic)
+        return _LOOK if found is None or "sweep" in self.engine.failing else found
 
     async def beat(self) -> None:
         """One write for all runs that are held, with what they had to tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,7 +13,7 @@ from durable_lite.ports import VERBS
 from durable_lite.stores.memory import MemoryStore
 from durable_lite.testing import FaultyStore, VirtualClock
 from tests.engine.apps import Tally
-from tests.engine.support import Process, status, story
+from tests.engine.support import Process, forever, status, story
 
 
 def failing(process, verb, times, when):
@@ -28,6 +29,30 @@ def failing(process, verb, times, when):
 
     setattr(process, when, hook)
     return counted
+
+
+def refuse(*verbs):
+    """A hook that fails these verbs."""
+
+    def hook(name, args):
+        if name in verbs:
+            raise StoreUnavailable("gone")
+
+    return hook
+
+
+@contextmanager
+def timers(clock):
+    """How many timers are set in here: a loop that is hot sets one after the other."""
+    count, set_timer = Counter(), clock.call_later
+
+    def call_later(seconds, callback):
+        count["timers"] += 1
+        return set_timer(seconds, callback)
+
+    clock.call_later = call_later
+    yield lambda: count["timers"]
+    del clock.call_later
 
 
 WORKER_VERBS = [
@@ -174,6 +199,37 @@ async def test_everything_down_for_an_hour_costs_no_more_than_the_back_off(make_
             assert await process.result(run) == "work"
             await story(store, run)
         assert len(process.heard("store.up")) == 1
+
+
+async def test_a_sweep_that_fails_is_tried_now_and_then(make_store):
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx):
+        tally["job"] += 1
+        await ctx.step("work", forever)
+
+    async with make_store() as store, Process(store, clock, works, stop_timeout=0) as process:
+        async with Process(store, clock, works) as dead:
+            await process.stop()
+            run = await dead.trigger(works)
+            await clock.settle()
+            await process.start()
+            await dead.buried()
+        await clock.advance("10s")
+        process.before = refuse("leases", "mark_stale")
+        with timers(clock) as set_:
+            calls = process.store.calls
+            await clock.advance("10m")
+        assert process.store.calls - calls <= 700
+        assert set_() <= 2000
+        assert len(process.heard("store.down")) == 1
+        assert tally["job"] == 1
+        process.before = lambda name, args: None
+        await clock.advance("2s")
+        assert tally["job"] == 2
+        assert len(process.heard("store.up")) == 1
+        assert await status(store, run) == Status.EXECUTING
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

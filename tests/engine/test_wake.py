@@ -541,6 +541,53 @@ async def test_a_dead_workers_run_is_stale_at_exactly_stale_after(make_store):
         assert await second.result(run) == ["first", "second", "third"]
 
 
+@pytest.mark.parametrize("ahead", [0.0, 1e-7, 0.0004, 0.25, 0.999])
+async def test_a_run_that_is_stale_soon_is_found_then_without_a_hot_loop(make_store, ahead):
+    tally, clock = Tally(), VirtualClock()
+    three = three_steps(tally, slow(tally, clock, 600, 1))
+    async with make_store() as store:
+        async with Process(store, clock, three) as first:
+            run = await first.trigger(three)
+            await clock.settle()
+            await first.buried()
+        await clock.jump(30 - ahead)
+        async with Process(store, clock, three) as second:
+            verbs, timer = len(second.verbs), next(clock._order)
+            await clock.advance(ahead + 0.002)
+            assert tally["second"] == 2
+            assert len(second.verbs) - verbs < 20
+            assert next(clock._order) - timer < 50
+            await second.result(run)
+
+
+async def test_a_job_that_hangs_after_a_long_gap_is_no_hot_loop(make_store):
+    tally, clock, over = Tally(), VirtualClock(), asyncio.Event()
+
+    @job
+    async def hangs(ctx):
+        tally["job"] += 1
+        if tally["job"] == 1:
+            while not over.is_set():
+                try:
+                    await over.wait()
+                except asyncio.CancelledError:
+                    tally["cancelled"] += 1
+        return tally["job"]
+
+    async with make_store() as store, Process(store, clock, hangs) as process:
+        run = await process.trigger(hangs)
+        await clock.settle()
+        verbs = len(process.verbs)
+        await clock.jump("10m")
+        await clock.advance("10s")
+        assert len(process.verbs) - verbs < 30
+        assert process.verbs.count("mark_stale") == 1
+        assert await process.result(run) == 2
+        assert 2 <= tally["cancelled"] <= 6
+        over.set()
+        await clock.settle()
+
+
 async def test_a_heartbeat_from_the_future_is_stale(make_store):
     tally, clock, ahead = Tally(), VirtualClock(), VirtualClock(1_750_000_000.0 + 7200)
     three = three_steps(tally, slow(tally, ahead, 600))
