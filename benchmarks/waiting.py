@@ -32,7 +32,7 @@ def _waiting(path: Path) -> int:
 
 async def _measure(where: Path) -> tuple[float, float, float]:
     path = where / "a.db"
-    async with Durable(f"sqlite:{path}", jobs, durability="relaxed") as app:
+    async with Durable(f"sqlite:{path}", jobs, durability="relaxed", concurrency=500) as app:
         await (await app.trigger(jobs.short)).result()
         gc.collect()
         before = _resident()

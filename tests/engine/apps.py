@@ -16,7 +16,7 @@ from durable_lite.ports_system import InlineOffload
 from durable_lite.testing import FaultyStore, SeededEntropy, VirtualClock
 from durable_lite.testing.faults import Dead
 
-__all__ = ["App", "Tally", "app", "types_of"]
+__all__ = ["App", "Tally", "app", "no_failed_asserts", "types_of"]
 
 _ENOUGH_TURNS = 1000
 _apps: WeakKeyDictionary[VirtualClock, int] = WeakKeyDictionary()  # how many live by a clock
@@ -111,11 +111,22 @@ async def app(store: Store, jobs: Jobs, **options: Any) -> AsyncIterator[App]:
     await durable.start()
     try:
         yield durable
+        if not durable.store.dead:
+            await no_failed_asserts(durable)
     finally:
         if durable.store.dead:
             await durable.buried()
         else:
             await durable.clock.run(durable.close())
+
+
+async def no_failed_asserts(durable: Durable) -> None:
+    """Raise what was asserted inside a job or a step; a retry may have hidden it."""
+    for run in (await durable.list_runs(limit=1000)).runs:
+        for event in await durable.store.read_events(run.id, 0, 10_000):
+            error = event.data.get("error") or {}
+            if error.get("type") in ("AssertionError", "Failed"):  # `assert`, `pytest.raises`
+                raise AssertionError(f"in {run.job}: {error['message']}")
 
 
 class Tally(Counter[str]):

@@ -22,7 +22,7 @@ from durable_lite import (
 )
 from durable_lite.ports import Store
 from durable_lite.testing import World, crash_points
-from tests.engine.apps import Tally
+from tests.engine.apps import Tally, no_failed_asserts
 from tests.engine.values import Colour, Drawing, PaymentError, Point
 
 Scenario = Callable[[World], Awaitable[Any]]
@@ -55,6 +55,7 @@ async def end_of(world: World, app: Durable, run: Run[Any]) -> dict[str, Any]:
     assert events[0].type == "run.triggered"
     completed = [event.data["path"] for event in events if event.type == "step.completed"]
     assert len(completed) == len(set(completed))
+    await no_failed_asserts(app)
     assert await app.store.leases() == []
     logs = [(line.attempt, line.path, line.ordinal) for line in await app.logs(run.id)]
     assert len(logs) == len(set(logs))
