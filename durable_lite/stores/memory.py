@@ -27,11 +27,9 @@ from ..records import (
     StepRow,
 )
 from ..status import FINAL, KEEPS_KEY, RESUMABLE, Status, check
+from .rows import first_row, recovered
 
 __all__ = ["MemoryStore"]
-
-# Stale for these reasons means that the worker disappeared without waking or releasing.
-DISAPPEARED = frozenset({"heartbeat", "worker gone"})
 
 
 class MemoryStore(Store):
@@ -67,24 +65,8 @@ class MemoryStore(Store):
             if existing := self._holder_of_key(new.job, new.idempotency_key, new.created_at):
                 created.append(Created(existing, "idempotent"))
                 continue
-            row = RunRow(
-                id=new.id, job=new.job, version=new.version, status=Status.PENDING, queue=new.queue,
-                priority=new.priority, created_at=new.created_at, ready_at=new.ready_at,
-                claimable=int(new.ready_at <= new.created_at), started_at=None, finished_at=None,
-                payload=new.payload, output=None, error=None, attempt=1, first_attempt=1, recoveries=0,
-                recovery_seq=0, generation=0, worker=None, seq=0, executed=0.0, last_seen_at=None,
-                stale_reason=None, max_duration=new.max_duration, deadline=new.deadline,
-                trigger=new.trigger, environment=new.environment, tags=new.tags, progress=None,
-                metadata="{}", idempotency_key=new.idempotency_key,
-                idempotency_expires_at=new.idempotency_expires_at,
-                key_live=int(new.idempotency_key is not None),
-            )  # fmt: skip
-            self._runs[new.id], self._steps[new.id], self._events[new.id], self._logs[new.id] = (
-                row,
-                {},
-                [],
-                {},
-            )
+            self._runs[new.id] = first_row(new)
+            self._steps[new.id], self._events[new.id], self._logs[new.id] = {}, [], {}
             self._record(new.id, new.created_at, EventType.TRIGGERED, {})
             created.append(Created(self._runs[new.id], "created"))
         for outcome in created:
@@ -135,11 +117,7 @@ class MemoryStore(Store):
     def _claim(self, row: RunRow, worker: str, now: float, via: str) -> Claim:
         check(row.id, row.status, Status.EXECUTING)
         checkpoints = [step.seq for step in self._steps[row.id].values() if step.seq is not None]
-        recoveries, recovery_seq = row.recoveries, row.recovery_seq
-        if row.status == Status.STALE and row.stale_reason in DISAPPEARED:
-            progressed = max(checkpoints, default=0) > recovery_seq
-            recoveries = 1 if progressed else recoveries + 1
-            recovery_seq = max(checkpoints, default=0)
+        recoveries, recovery_seq = recovered(row, max(checkpoints, default=0))
         interrupted = row.started_at is not None and row.status != Status.WAITING
         self._runs[row.id] = row._replace(
             status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
