@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from durable_lite import Durable, Event, Run
+from durable_lite import Durable, Event, InvalidPayload, Run, RunFailed
 from durable_lite.job import Jobs
 from durable_lite.ports import Store
 from durable_lite.ports_system import InlineOffload
@@ -18,7 +19,7 @@ from durable_lite.testing.faults import Dead
 
 __all__ = ["App", "Tally", "app", "no_failed_asserts", "types_of"]
 
-_ENOUGH_TURNS = 1000
+_ENOUGH_TURNS, _ENOUGH_CALLS = 1000, 20_000
 _apps: WeakKeyDictionary[VirtualClock, int] = WeakKeyDictionary()  # how many live by a clock
 
 
@@ -53,13 +54,32 @@ class App(Durable):
     async def result(self, run: Run[Any] | str) -> Any:
         """The result of a run, letting virtual time pass as needed."""
         handle = await self.get_run(run if isinstance(run, str) else run.id)
-        return await self.clock.run(handle.result())
+        return await self._in_time(handle.result())
 
     async def finished(self, run: Run[Any] | str) -> Run[Any]:
         """A run once it has ended, however it did."""
         handle = await self.get_run(run if isinstance(run, str) else run.id)
-        await asyncio.gather(self.clock.run(handle.result()), return_exceptions=True)
+        with contextlib.suppress(RunFailed, InvalidPayload):
+            await self._in_time(handle.result())
         return await handle.refresh()
+
+    async def _in_time(self, awaitable: Coroutine[Any, Any, Any]) -> Any:
+        """Await something, unless it goes round and round: virtual time alone would never end it."""
+        task, most = asyncio.ensure_future(awaitable), self.store.calls + _ENOUGH_CALLS
+
+        def look() -> None:
+            nonlocal timer
+            timer = self.clock.call_later(600, look)
+            if self.store.calls > most:
+                task.cancel()
+
+        timer = self.clock.call_later(600, look)
+        try:
+            return await self.clock.run(task)
+        except asyncio.CancelledError:
+            raise AssertionError(f"not done after {_ENOUGH_CALLS} store calls") from None
+        finally:
+            timer.cancel()
 
     def heard(self, *types: str) -> list[Event]:
         """The live events of these types."""

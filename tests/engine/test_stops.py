@@ -440,7 +440,8 @@ async def test_a_job_that_swallows_every_call_in_a_loop_leaves_the_event_loop_al
         await process.buried()
 
 
-async def test_a_stop_is_told_by_a_cancelled_error_that_says_what_it_is(make_store):
+@pytest.mark.parametrize("reason", ["cancelled", "lease lost", "released", "timed out", "stale"])
+async def test_a_stop_is_told_by_a_cancelled_error_that_says_what_it_is(make_store, reason):
     seen = []
 
     @job
@@ -457,16 +458,28 @@ async def test_a_stop_is_told_by_a_cancelled_error_that_says_what_it_is(make_sto
 
     clock = VirtualClock()
     async with make_store() as store, Process(store, clock, looks) as process:
-        run = await process.trigger(looks)
+        run = await process.trigger(looks, deadline=clock.now() + 3600)
         await clock.settle()
-        await process.cancel(run.id)
+        if reason == "cancelled":
+            await process.cancel(run.id)
+        elif reason == "released":
+            await process.stop(0)
+        elif reason == "timed out":
+            await clock.advance("1h")
+        elif reason == "stale":
+            await clock.jump("10m")
+        else:
+            process.freeze()
+            await store.mark_stale(await store.leases(), "heartbeat", clock.now())
+            await store.claim_runs("another", ["looks"], 1, clock.now(), "lease")
+            await clock.advance("5s")
         await clock.settle()
         assert isinstance(seen[0], asyncio.CancelledError)
         assert isinstance(seen[1], RunStopped)
         assert isinstance(seen[1], asyncio.CancelledError)
         assert not isinstance(seen[1], Exception)
         assert run.id in str(seen[1])
-        assert "cancelled" in str(seen[1])
+        assert reason in str(seen[1])
 
 
 async def test_a_child_that_fails_while_it_is_stopped_changes_nothing(make_store):
