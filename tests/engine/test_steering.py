@@ -93,7 +93,8 @@ async def test_a_waiting_run_that_is_cancelled_never_goes_on(make_app, where):
         run = await durable.trigger(waiting)
         await durable.clock.advance("1m")
         assert (await run.refresh()).status == "WAITING"
-        assert (await durable.cancel(run.id)).status == "CANCELLED"
+        cancelled = await durable.cancel(run.id)
+        assert (cancelled.status, cancelled.generation) == ("CANCELLED", run.generation + 1)
         await durable.clock.advance("3h")
         assert (await run.refresh()).status == "CANCELLED"
     assert tally["after"] == 0
@@ -137,7 +138,8 @@ async def test_an_executing_run_is_cancelled_at_its_next_await_whatever_it_does_
         run = await durable.trigger(executing)
         await durable.clock.settle()
         assert (await run.refresh()).status == "EXECUTING"
-        await durable.cancel(run.id)
+        held = run.generation
+        assert (await durable.cancel(run.id)).generation == held + 1  # its owner's writes are fenced off
         await durable.clock.settle()
         assert tally == {"one": 1, "cancelled": 1, "on_cancel": 1}  # no time had to pass
         await durable.clock.advance("1h")
@@ -331,6 +333,7 @@ async def test_an_ended_run_goes_on_from_where_it_was(make_app, how):
         assert run.status == how
         resumed = await durable.resume(run.id)
         assert (resumed.id, resumed.status, resumed.attempt) == (run.id, "PENDING", 2)
+        assert resumed.generation == run.generation + 1
         assert (resumed.finished_at, resumed.error, resumed.output) == (None, None, None)
         assert await durable.result(run) == "two"
         events = await durable.store.read_events(run.id, 0, 1000)

@@ -317,12 +317,14 @@ async def test_no_line_is_repeated_by_replays(make_app):
         run = await durable.trigger(logging)
         await durable.result(run)
         told = await lines(durable, run)
-    assert sorted(told) == sorted(
-        [("", "end")]
-        + [("", f"job {index}") for index in range(3)]
-        + [("", "the same text")] * 3
-        + [(f"s{index}", text) for index in range(3) for text in ("in the step", "after the nap")]
-    )
+        heard = [(event.data["path"], event.data["message"]) for event in durable.heard("run.log")]
+    expected = [
+        ("", "end"),
+        *[("", f"job {index}") for index in range(3)],
+        *[("", "the same text")] * 3,
+        *[(f"s{index}", text) for index in range(3) for text in ("in the step", "after the nap")],
+    ]
+    assert sorted(told) == sorted(heard) == sorted(expected)
 
 
 @pytest.mark.parametrize("crash_at", [3, 7, 12, 18])
