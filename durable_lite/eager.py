@@ -69,6 +69,9 @@ def _drive(rest: _Rest) -> Generator[Any, Any, Any]:
     coro, thrown = rest.coro, None
     try:
         yield
+    except GeneratorExit:  # collected while it waits; the coroutine may have been, too
+        coro.close()
+        raise
     except BaseException as error:
         thrown = error
     if rest.done:
@@ -80,6 +83,9 @@ def _drive(rest: _Rest) -> Generator[Any, Any, Any]:
         while True:
             try:
                 sent = yield waits_for
+            except GeneratorExit:
+                coro.close()
+                raise
             except BaseException as error:
                 waits_for = coro.throw(error)
             else:
