@@ -42,6 +42,7 @@ class MemoryStore(Store):
         super().__init__()
         self._runs: dict[str, RunRow] = {}
         self._steps: dict[str, dict[str, StepRow]] = {}
+        self._paths: dict[str, dict[int, str]] = {}  # by seq
         self._events: dict[str, list[NewEvent]] = {}
         self._logs: dict[str, dict[tuple[int, str, int], LogRow]] = {}
         self._leases: dict[str, Lease] = {}
@@ -66,7 +67,12 @@ class MemoryStore(Store):
                 created.append(Created(existing, "idempotent"))
                 continue
             self._runs[new.id] = first_row(new)
-            self._steps[new.id], self._events[new.id], self._logs[new.id] = {}, [], {}
+            self._steps[new.id], self._paths[new.id], self._events[new.id], self._logs[new.id] = (
+                {},
+                {},
+                [],
+                {},
+            )
             self._record(new.id, new.created_at, EventType.TRIGGERED, {})
             created.append(Created(self._runs[new.id], "created"))
         for outcome in created:
@@ -203,9 +209,7 @@ class MemoryStore(Store):
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if refusal := self._refusal(run_id, generation):
             return refusal
-        if step.seq is not None and any(
-            other.seq == step.seq and other.path != step.path for other in self._steps[run_id].values()
-        ):
+        if step.seq is not None and self._paths[run_id].setdefault(step.seq, step.path) != step.path:
             raise StoreError(f"run {run_id} has another step under this seq")
         self._steps[run_id][step.path] = step
         self.announce(Change(run_id, claimable=False, step=True))
@@ -361,5 +365,5 @@ class MemoryStore(Store):
             self._logs[run_id].setdefault((line.attempt, line.path, line.ordinal), line)
 
     def _forget(self, run_id: str) -> None:
-        for table in (self._runs, self._steps, self._events, self._logs):
+        for table in (self._runs, self._steps, self._paths, self._events, self._logs):
             table.pop(run_id, None)

@@ -21,12 +21,13 @@ RESERVED = ("schema", "min_reader")
 
 _TABLES = ("runs", "steps", "unfinished_steps", "events", "logs", "leases", "workers", "tags", "meta")
 
-# A checkpoint is appended to its run's end of one b-tree, so it costs about one page; its seq is its
-# key. What isn't completed is kept apart. In `runs` the small columns come first: a large payload
-# doesn't stand between the guard and the generation.
+# A checkpoint is appended to its run's range of one b-tree of rowids (`runs.number << 32 | seq`): one page
+# a commit, where any other key costs two. What isn't completed is kept apart. In `runs` the small
+# columns come first: a large payload doesn't stand between the guard and the generation.
 _FIRST = """
 CREATE TABLE runs (
-    id TEXT PRIMARY KEY NOT NULL,
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     job TEXT NOT NULL,
     status TEXT NOT NULL,
     generation INTEGER NOT NULL,
@@ -70,6 +71,7 @@ CREATE INDEX runs_job ON runs (job, status, created_at, id);
 CREATE UNIQUE INDEX runs_key ON runs (job, idempotency_key) WHERE key_live = 1;
 
 CREATE TABLE steps (
+    id INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
     path TEXT NOT NULL,
@@ -82,9 +84,8 @@ CREATE TABLE steps (
     started_at REAL NOT NULL,
     finished_at REAL,
     title TEXT,
-    output TEXT,
-    PRIMARY KEY (run_id, seq)
-) STRICT, WITHOUT ROWID;
+    output TEXT
+) STRICT;
 
 CREATE TABLE unfinished_steps (
     run_id TEXT NOT NULL,
@@ -160,23 +161,28 @@ CREATE VIEW runs_readable AS SELECT
     round(executed, 3) AS seconds, progress, tags, payload, output, error
 FROM runs;
 CREATE VIEW steps_readable AS SELECT
-    run_id, path, seq, kind, 'completed' AS state, failures,
-    strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch') AS started,
-    strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch') AS finished,
-    NULL AS wakes, round(finished_at - started_at, 3) AS seconds, output, NULL AS error
-FROM steps
+    runs.id AS run_id, path, steps.seq, kind, 'completed' AS state, failures,
+    strftime('%Y-%m-%dT%H:%M:%fZ', steps.started_at, 'unixepoch') AS started,
+    strftime('%Y-%m-%dT%H:%M:%fZ', steps.finished_at, 'unixepoch') AS finished,
+    NULL AS wakes, round(steps.finished_at - steps.started_at, 3) AS seconds, steps.output, NULL AS error
+FROM runs CROSS JOIN steps ON steps.id >= runs.number << 32 AND steps.id < runs.number + 1 << 32
 UNION ALL SELECT
     run_id, path, NULL, kind, state, failures,
     strftime('%Y-%m-%dT%H:%M:%fZ', started_at, 'unixepoch'),
     strftime('%Y-%m-%dT%H:%M:%fZ', finished_at, 'unixepoch'),
     strftime('%Y-%m-%dT%H:%M:%fZ', wake_at, 'unixepoch'), round(finished_at - started_at, 3), NULL, error
 FROM unfinished_steps AS open
-WHERE NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = open.run_id AND steps.path = open.path);
+WHERE NOT EXISTS (
+    SELECT 1 FROM runs CROSS JOIN steps ON steps.id >= runs.number << 32 AND steps.id < runs.number + 1 << 32
+    WHERE runs.id = open.run_id AND steps.path = open.path
+);
 CREATE VIEW events_readable AS
 SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', at, 'unixepoch') AS at, type, data FROM events
 UNION ALL
-SELECT run_id, seq, strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(finished_at, started_at), 'unixepoch'),
-    'step.completed', json_object('path', path, 'name', name) FROM steps;
+SELECT runs.id, steps.seq,
+    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(steps.finished_at, steps.started_at), 'unixepoch'),
+    'step.completed', json_object('path', path, 'name', name)
+FROM runs CROSS JOIN steps ON steps.id >= runs.number << 32 AND steps.id < runs.number + 1 << 32;
 """
 
 

@@ -16,11 +16,22 @@ _COMPLETED = tuple(name for name in StepRow._fields if name not in ("state", "er
 _UNFINISHED = tuple(name for name in StepRow._fields if name not in ("seq", "output"))
 
 
+# A run's completed steps are a range of rowids.
+_OF_RUN = """steps.id >= (SELECT number << 32 FROM runs WHERE id = ?1)
+    AND steps.id < (SELECT number + 1 << 32 FROM runs WHERE id = ?1)"""
+
+
 def _save(
-    table: str, fields: tuple[str, ...], conflict: str, given: tuple[str, ...] = StepRow._fields
+    table: str,
+    fields: tuple[str, ...],
+    conflict: str,
+    given: tuple[str, ...] = StepRow._fields,
+    key: str = "",
 ) -> str:
     """Store a step if the run is still of this generation, which comes after the `given` fields."""
     values = ", ".join(f"?{given.index(name) + 1}" for name in fields)
+    if key:
+        fields, values = ("id", *fields), f"{key}, {values}"
     return f"""
 INSERT INTO {table} ({", ".join(fields)})
 SELECT {values} FROM runs
@@ -37,7 +48,7 @@ def _both(fields: tuple[str, ...]) -> str:
     completed = ", ".join(missing.get(name, name) for name in fields)
     return f"""
 SELECT {unfinished} FROM unfinished_steps WHERE run_id = ?1
-UNION ALL SELECT {completed} FROM steps WHERE run_id = ?1
+UNION ALL SELECT {completed} FROM steps WHERE {_OF_RUN}
 """
 
 
@@ -50,10 +61,11 @@ CREATE_TAG = "INSERT INTO tags (tag, created_at, run_id) VALUES (?, ?, ?) ON CON
 KEY_HOLDER = (
     f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
 )
-LAST_SEQ = """
-SELECT (SELECT max(seq) FROM steps WHERE run_id = ?1), (SELECT max(seq) FROM events WHERE run_id = ?1)
+LAST_SEQ = f"""
+SELECT (SELECT seq FROM steps WHERE {_OF_RUN} ORDER BY steps.id DESC LIMIT 1),
+    (SELECT max(seq) FROM events WHERE run_id = ?1)
 """
-COUNT_CHECKPOINTS = "SELECT count(*) FROM steps WHERE run_id = ?"
+COUNT_CHECKPOINTS = f"SELECT count(*) FROM steps WHERE {_OF_RUN}"
 
 # Claims
 
@@ -88,11 +100,11 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 # Steps, events, logs
 
 # Trying again after an unknown outcome finds the very row; another step's is never replaced.
-_SAME = "(run_id, seq) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
-SAVE_STEP = _save("steps", _COMPLETED, _SAME)
+_SAME = "(id) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
+SAVE_STEP = _save("steps", _COMPLETED, _SAME, key=f"number << 32 | ?{StepRow._fields.index('seq') + 1}")
 # Most steps have neither digest nor title, and binding NULL is slow in Python.
 BARE = tuple(name for name in _COMPLETED if name not in ("arguments", "title"))
-SAVE_BARE_STEP = _save("steps", BARE, _SAME, BARE)
+SAVE_BARE_STEP = _save("steps", BARE, _SAME, BARE, f"number << 32 | ?{BARE.index('seq') + 1}")
 SAVE_UNFINISHED = _save(
     "unfinished_steps",
     _UNFINISHED,
@@ -110,7 +122,9 @@ EVENTS = """
 SELECT seq, at, type, data, NULL, NULL, NULL FROM events WHERE run_id = ?1 AND seq > ?2
 UNION ALL
 SELECT seq, coalesce(finished_at, started_at), NULL, NULL, path, name, started_at
-FROM steps WHERE run_id = ?1 AND seq > ?2
+FROM steps
+WHERE steps.id > (SELECT (number << 32) + ?2 FROM runs WHERE id = ?1)
+    AND steps.id < (SELECT number + 1 << 32 FROM runs WHERE id = ?1)
 ORDER BY 1 LIMIT ?3
 """
 CREATE_LOG = _insert("logs", LogRow._fields) + " ON CONFLICT DO NOTHING"
@@ -129,7 +143,8 @@ FORGET_TAGS = (
     "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
 )
 FORGET = (
-    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("steps", "unfinished_steps", "events", "logs")),
+    f"DELETE FROM steps WHERE {_OF_RUN}",
+    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("unfinished_steps", "events", "logs")),
     "DELETE FROM runs WHERE id = ?1",
 )
 
