@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import codec, eager, failures
+from . import codec, failures
 from .errors import KeyReused, NotSerializable, StepTimeout, TooLarge
 from .events import EventType
 from .inflight import Scope
@@ -50,7 +50,7 @@ class StepCall:
         self.name, self.options, self.shape = function_name(fn), options_of(fn, options), return_shape(fn)
         self.parent = parent
         self.own = Scope(path, parent.owner, sync=not is_async(fn))
-        self.task: Any = None  # until its first part has run
+        self.task: Any = None  # until its first part has run, and for good if that was all
         self.waiters: list[asyncio.Future[None]] = []
         self.output: str | None = None
         self.error: Callable[[], BaseException] | None = None
@@ -159,8 +159,8 @@ class Calls:
     ) -> StepCall:
         call = self.active[path] = StepCall(path, fn, args, kwargs, options, scope)
         self._inflight.enter(scope)
-        call.task = eager.start(self._execution.loop, self._run(call))
-        if call.abandoned:
+        call.task = self._engine.tasks.start(self._run(call))
+        if call.abandoned and call.task is not None:
             call.task.cancel()
         return call
 

@@ -10,85 +10,149 @@ import asyncio
 import contextvars
 import sys
 import types
+import weakref
 from collections.abc import Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["start"]
-
-T = TypeVar("T")
+__all__ = ["EagerTasks", "coroutine_of"]
 
 
 if sys.version_info >= (3, 12):
 
-    def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that has run `coro` up to its first wait, or to its end, in a context of its own."""
-        return asyncio.Task(coro, loop=loop, eager_start=True)
+    class EagerTasks:
+        """Starts tasks on the running event loop."""
+
+        def start(self, coro: Coroutine[Any, Any, object]) -> asyncio.Task[Any] | None:
+            """Run `coro` up to its first wait, in a context of its own. Returns the task that is to do
+            the rest; None if it has ended, be it by a cancellation. Raises what `coro` raises till then.
+            """
+            task: asyncio.Task[Any] = asyncio.Task(
+                coro, loop=asyncio.get_running_loop(), eager_start=True
+            )
+            if not task.done():
+                return task
+            if not task.cancelled():
+                task.result()
+            return None
+
+        async def close(self) -> None:
+            """Nothing is kept."""
+
+    def coroutine_of(task: asyncio.Task[Any]) -> Any:
+        """The coroutine that a task runs."""
+        return task.get_coro()
 
 else:
+    # So many tasks are kept for the next coroutines: as deep as steps are commonly nested.
+    _SPARES = 4
 
-    def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that has run `coro` up to its first wait, or to its end, in a context of its own."""
-        context = contextvars.copy_context()
-        rest = _Rest(coro)
-        driver = _drive(rest)
-        driver.send(None)  # up to its first yield, so that a cancellation finds it started
-        task: asyncio.Task[T] = asyncio.Task(driver, loop=loop, context=context)
-        outer = asyncio.current_task(loop)
-        if outer is not None:
-            asyncio.tasks._leave_task(loop, outer)
-        asyncio.tasks._enter_task(loop, task)
-        try:
-            rest.waits_for = context.run(coro.send, None)
-        except StopIteration as end:
-            rest.done, rest.result = True, end.value
-        except (Exception, asyncio.CancelledError) as error:
-            rest.done, rest.error = True, error
-        finally:
-            asyncio.tasks._leave_task(loop, task)
+    class EagerTasks:
+        """Starts tasks on the running event loop; `close` before there is another one.
+
+        A coroutine needs a task to be current even if it never waits: whatever looks at the current
+        task, a time-out say, may hold on to it. A task that nobody holds on to serves the next one.
+        """
+
+        def __init__(self) -> None:
+            self._spares: list[_Rest] = []
+
+        def start(self, coro: Coroutine[Any, Any, object]) -> asyncio.Task[Any] | None:
+            """Run `coro` up to its first wait, in a context of its own. Returns the task that is to do
+            the rest; None if it has ended, be it by a cancellation. Raises what `coro` raises till then.
+            """
+            loop = asyncio.get_running_loop()
+            rest = self._spares.pop() if self._spares else _Rest(loop)
+            if rest.task.cancelling() or rest.task.done():  # somebody cancelled all tasks
+                rest = _Rest(loop)
+            task, context, waits_for = rest.task, contextvars.copy_context(), None
+            held = sys.getrefcount(task) + weakref.getweakrefcount(task)
+            outer = asyncio.current_task(loop)
             if outer is not None:
-                asyncio.tasks._enter_task(loop, outer)
-        return task
+                asyncio.tasks._leave_task(loop, outer)
+            asyncio.tasks._enter_task(loop, task)
+            try:
+                waits_for = context.run(coro.send, None)
+                rest.coro, rest.context, rest.waits_for = coro, context, waits_for
+            except (StopIteration, asyncio.CancelledError):
+                pass
+            finally:
+                asyncio.tasks._leave_task(loop, task)
+                if outer is not None:
+                    asyncio.tasks._enter_task(loop, outer)
+                if rest.coro is None and (
+                    len(self._spares) == _SPARES
+                    or task.cancelling()
+                    or sys.getrefcount(task) + weakref.getweakrefcount(task) != held
+                ):
+                    rest.go.cancel()
+                elif rest.coro is None:
+                    self._spares.append(rest)
+            if rest.coro is None:
+                return None
+            task._log_destroy_pending = True  # type: ignore[attr-defined]  # as of any task
+            if not rest.go.done():
+                rest.go.set_result(None)
+            return task
+
+        async def close(self) -> None:
+            """Let go of the tasks that are kept."""
+            spares, self._spares = self._spares, []
+            for rest in spares:
+                rest.go.cancel()
+            await asyncio.gather(*(rest.task for rest in spares), return_exceptions=True)
+
+    def coroutine_of(task: asyncio.Task[Any]) -> Any:
+        """The coroutine that a task runs."""
+        driver: Any = task.get_coro()
+        rest = driver.gi_frame.f_locals.get("rest") if getattr(driver, "gi_frame", None) else None
+        return rest.coro if isinstance(rest, _Rest) else driver
 
 
 class _Rest:
-    """What is left of a coroutine after its first part."""
+    """A task, and what is left for it of a coroutine after its first part."""
 
-    __slots__ = ("coro", "done", "error", "result", "waits_for")
+    __slots__ = ("context", "coro", "go", "task", "waits_for")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
-        self.coro = coro
-        self.done = False
-        self.error: BaseException | None = None
-        self.result: Any = None
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.coro: Coroutine[Any, Any, Any] | None = None
+        self.context: contextvars.Context | None = None
         self.waits_for: Any = None
+        self.go: asyncio.Future[None] = loop.create_future()
+        driver = _drive(self)
+        driver.send(None)  # up to its first yield, so that a cancellation finds it started
+        self.task: asyncio.Task[Any] = loop.create_task(driver)
+        self.task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 @types.coroutine
 def _drive(rest: _Rest) -> Generator[Any, Any, Any]:
     """What the task runs: on from where the first part stands."""
-    coro, thrown = rest.coro, None
+    thrown: BaseException | None = None
     try:
         yield
-    except GeneratorExit:  # collected while it waits; the coroutine may have been, too
-        coro.close()
-        raise
+        if rest.coro is None:
+            yield from rest.go
     except BaseException as error:
+        if rest.coro is None:
+            raise
         thrown = error
-    if rest.done:
-        if rest.error is not None:
-            raise rest.error
-        return rest.result
+    if rest.coro is None or rest.context is None:
+        return None
+    send, throw, run = rest.coro.send, rest.coro.throw, rest.context.run
+    if isinstance(thrown, GeneratorExit):  # collected while it waits; the coroutine may have been, too
+        rest.coro.close()
+        raise thrown
     try:
-        waits_for = rest.waits_for if thrown is None else coro.throw(thrown)
+        waits_for = rest.waits_for if thrown is None else run(throw, thrown)
         while True:
             try:
                 sent = yield waits_for
             except GeneratorExit:
-                coro.close()
+                rest.coro.close()
                 raise
             except BaseException as error:
-                waits_for = coro.throw(error)
+                waits_for = run(throw, error)
             else:
-                waits_for = coro.send(sent)
+                waits_for = run(send, sent)
     except StopIteration as end:
         return end.value

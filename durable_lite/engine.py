@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .awake import AwakeClock
+from .eager import EagerTasks
 from .errors import StoreError
 from .events import Event, EventType
 from .listeners import Listeners, logger
@@ -59,6 +60,7 @@ class Engine:
         self.heard = listeners.__len__  # falsy: nobody listens, so nothing need be told
         self.strict, self.max_value_bytes = options.strict, options.max_value_bytes
         self.stale_after = options.stale_after
+        self.tasks = EagerTasks()
         self.awake = AwakeClock(clock, 2 * options.heartbeat_interval)
         self.ticked_at = clock.monotonic()  # when the worker's beat last ran
         self.abandoned = False  # the worker is gone: nothing is written any more

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
+from .eager import coroutine_of
+
 __all__ = ["plain_awaits"]
 
 _PACKAGE = __name__.partition(".")[0]
@@ -47,7 +49,7 @@ def plain_awaits(root: asyncio.Task[Any], ours: Collection[asyncio.Future[Any]])
 
 def _stands(task: asyncio.Task[Any]) -> tuple[str, Collection[asyncio.Task[Any]] | None]:
     """Where a task stands, and the children of the `TaskGroup` whose end it awaits."""
-    coroutine: Any = task.get_coro()
+    coroutine = coroutine_of(task)
     where, ours = "?", True
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)

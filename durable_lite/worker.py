@@ -104,6 +104,7 @@ class Worker:
         await asyncio.gather(*loops, return_exceptions=True)
         if self._sweeping is not None:
             await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self.engine.tasks.close()
         try:
             await self.store.unregister_worker(self.id)
         except StoreError:
