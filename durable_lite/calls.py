@@ -181,7 +181,10 @@ class Calls:
                     data = {"path": path, "name": call.name, "failures": count}
                     execution.tell(EventType.STEP_STARTED, data)
                 try:
-                    value = await self._invoke(call)
+                    if call.own.sync or call.options.timeout is not None:
+                        value = await self._invoke(call)
+                    else:
+                        value = await call.fn(*call.args, **call.kwargs)
                     self._engine.notice_block(execution, path)
                 except asyncio.CancelledError as error:
                     cancelled = call.task is not None and call.task.cancelling()
