@@ -76,8 +76,8 @@ WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
 """
 ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
 PROMOTE = "UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ?"
-BEST = """
-SELECT -priority, created_at, id FROM runs INDEXED BY runs_claimable
+BEST = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_claimable
 WHERE claimable = 1 AND job = ? ORDER BY priority DESC, created_at, id LIMIT ?
 """
 CREATE_LEASE = _insert("leases", Lease._fields)

@@ -227,10 +227,10 @@ class Writer:
 
     def _commit(self, units: Sequence[_Unit]) -> None:
         """Write `units`, and note in each how it went. `Busy`: nothing was written."""
-        left = list(units)
+        left, careful = list(units), False
         while left:
             try:
-                spoiler = self._transaction(left)
+                spoiler = self._transaction(left, careful)
             except Exception as error:
                 if is_busy(error):
                     raise Busy from None
@@ -239,11 +239,17 @@ class Writer:
                 break
             if spoiler is None:
                 break
-            left.remove(spoiler)
+            if careful:
+                left.remove(spoiler)
+            careful = True
         self._backoff.reset()
 
-    def _transaction(self, units: Sequence[_Unit]) -> _Unit | None:
-        """One transaction of `units`; returns the one whose error threw it away as a whole."""
+    def _transaction(self, units: Sequence[_Unit], careful: bool) -> _Unit | None:
+        """One transaction of `units`; returns the one whose error threw it away as a whole.
+
+        `careful`: each has a savepoint, so that an error is its own. As errors are rare, that is for
+        the second try.
+        """
         connection, cursor = self._connection, self._cursor
         alone = len(units) == 1
         if alone and units[0].single:
@@ -252,8 +258,9 @@ class Writer:
         cursor.execute("BEGIN IMMEDIATE")
         try:
             for unit in units:
-                self._attempt(unit, isolated=not alone and not unit.single)
-                if not connection.in_transaction:
+                isolated = not alone and not unit.single
+                self._attempt(unit, isolated=isolated and careful)
+                if not connection.in_transaction or (unit.error is not None and isolated and not careful):
                     return unit
             if not alone or units[0].error is None:
                 cursor.execute("COMMIT")

@@ -87,19 +87,20 @@ def claim_runs(
     cursor: Cursor, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
 ) -> tuple[list[Claim], Changes]:
     cursor.execute(sql.PROMOTE, (now,))
-    best: list[tuple[int, float, str]] = []
-    for job in dict.fromkeys(jobs):
-        best += cursor.execute(sql.BEST, (job, limit)).fetchall()
-    best.sort()
-    claims = [_claim(cursor, run_id, worker, now, via) for _, _, run_id in best[:limit]]
+    names = dict.fromkeys(jobs)
+    best = [RunRow._make(row) for job in names for row in cursor.execute(sql.BEST, (job, limit))]
+    if len(names) > 1:
+        best.sort(key=lambda row: (-row.priority, row.created_at, row.id))
+    claims = [_claim(cursor, row, worker, now, via) for row in best[:limit]]
     return claims, tuple(Change(claim.run.id, claimable=False) for claim in claims)
 
 
-def _claim(cursor: Cursor, run_id: str, worker: str, now: float, via: str) -> Claim:
-    row = existing_run(cursor, run_id)
+def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Claim:
+    run_id, generation = row.id, row.generation + 1
     check(run_id, row.status, Status.EXECUTING)
-    generation = row.generation + 1
-    checkpoint, event = cursor.execute(sql.LAST_SEQ, (run_id,)).fetchone()
+    checkpoint = event = None
+    if row.started_at is not None:  # else it has no steps
+        checkpoint, event = cursor.execute(sql.LAST_SEQ, (run_id,)).fetchone()
     seq = max(row.seq, checkpoint or 0, event or 0) + 1
     recoveries, recovery_seq = recovered(row, checkpoint or 0)
     events = [(seq, EventType.CLAIMED, ev.claimed(worker, generation, row.attempt, row.status))]
