@@ -26,9 +26,7 @@ if sys.version_info >= (3, 12):
             """Run `coro` up to its first wait, in a context of its own. Returns the task that is to do
             the rest; None if it has ended, be it by a cancellation. Raises what `coro` raises till then.
             """
-            task: asyncio.Task[Any] = asyncio.Task(
-                coro, loop=asyncio.get_running_loop(), eager_start=True
-            )
+            task: asyncio.Task[Any] = asyncio.Task(coro, loop=asyncio.get_running_loop(), eager_start=True)
             if not task.done():
                 return task
             if not task.cancelled():

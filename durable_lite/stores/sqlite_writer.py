@@ -1,8 +1,10 @@
 """One writer for a SQLite file: many callers share a commit, and nobody blocks on a lock.
 
-A unit is what one verb writes. Whatever units are queued go into one transaction. Each is on its own
-in there: an error of one undoes only that one. If the file is locked the units wait, without blocking
-the event loop, until they are written or `busy_limit` has passed. Nobody is told before the commit.
+A unit is what one verb writes. What is written in one turn of the event loop, and whatever was queued
+meanwhile, goes into one transaction. Each unit is on its own in there: an error of one undoes only
+that one. Statements run on the event loop, as they take microseconds; the commit, which waits for the
+disk, may run on a thread. If the file is locked the units wait, without blocking the event loop, until
+they are written or `busy_limit` has passed. Nobody is told before the commit.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import StoreError, StoreUnavailable
@@ -50,7 +53,7 @@ class Backoff:
 class _Unit:
     __slots__ = ("changes", "deadline", "error", "future", "result", "single", "work")
 
-    def __init__(self, work: Work, single: bool, future: asyncio.Future[Any] | None) -> None:
+    def __init__(self, work: Work, single: bool, future: asyncio.Future[Any]) -> None:
         self.work, self.single, self.future = work, single, future
         self.deadline: float | None = None  # set when the file is first found locked
         self.result: Any = None
@@ -59,7 +62,7 @@ class _Unit:
 
 
 class Writer:
-    """The only user of `connection`: on a thread of its own, or on the event loop (inline)."""
+    """The only user of `connection`. `threaded`: commits wait for the disk on a thread of their own."""
 
     def __init__(
         self,
@@ -75,12 +78,14 @@ class Writer:
         self.threaded, self._busy_limit = threaded, busy_limit
         self._queue: deque[_Unit] = deque()
         self._backoff = Backoff()
+        self._turn: asyncio.Handle | None = None  # when the queue is looked at next
+        self._committing = False  # on the thread
         self._closing = False
+        self._drained: asyncio.Future[None] | None = None
         # The event loop rings, the thread waits; a lock is the cheapest bell there is.
-        self._bell = threading.Lock() if threaded else None
+        self._bell = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopped: asyncio.Future[None] | None = None
-        self._retry: asyncio.Handle | None = None
+        self._job: Callable[[], None] | None = None
 
     def write_now(self, statement: str, values: tuple[object, ...]) -> int | None:
         """The short way for one statement: how many rows it wrote, committed.
@@ -102,107 +107,83 @@ class Writer:
         """
         if self._closing:
             raise StoreError(f"{self._path}: the store is closed")
-        future = self.submit(work, single=single, urgent=urgent)
-        if not self.threaded and self._retry is None:
-            # What else is written in this turn of the event loop shares the commit.
-            self._retry = asyncio.get_running_loop().call_soon(self._try_again)
-        return await future
+        return await self.submit(work, single=single, urgent=urgent)
 
     def submit(self, work: Work, *, single: bool = False, urgent: bool = False) -> asyncio.Future[Any]:
         """Queue `work`; the future has its result once it is committed."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         unit = _Unit(work, single, future)
         if urgent:
             self._queue.appendleft(unit)
         else:
             self._queue.append(unit)
-        if self.threaded:
-            self._ring()
+        if self._turn is None and not self._committing:
+            self._turn = loop.call_soon(self._take_turn)
         return future
 
     async def close(self) -> None:
         """Finish what was accepted, and stop."""
         self._closing = True
+        if self._queue or self._committing:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
         if self._thread is not None:
-            self._stopped = asyncio.get_running_loop().create_future()
-            self._ring()
-            await self._stopped
+            self._job = None
+            self._bell.release()
             self._thread.join()
             self._thread = None
-        if self._queue:  # inline, and the file is locked
-            await asyncio.wait([unit.future for unit in self._queue if unit.future is not None])
 
-    # On the thread
+    # One transaction after the other
 
-    def _ring(self) -> None:
-        """Called on the event loop only, so there is one ringer and one waiter."""
-        assert self._bell is not None
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="durable_lite sqlite writer", daemon=True)
-            self._thread.start()
-        elif self._bell.locked():
-            self._bell.release()
-
-    def _run(self) -> None:
-        assert self._bell is not None
-        while True:
-            while self._queue:
-                units = self._take()
-                try:
-                    self._commit(units)
-                except Busy:
-                    units = self._put_back(units)
-                    if not units:
-                        time.sleep(self._backoff.delay())
-                        continue
-                self._call_loop(units[0], self._resolve, units)
-            if self._closing and self._stopped is not None:
-                self._call_loop_of(self._stopped, self._stopped.set_result, None)
-                return
-            self._bell.acquire()
-
-    def _call_loop(self, unit: _Unit, callback: Callable[..., object], *values: object) -> None:
-        assert unit.future is not None
-        self._call_loop_of(unit.future, callback, *values)
-
-    def _call_loop_of(
-        self, future: asyncio.Future[Any], callback: Callable[..., object], *values: object
-    ) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
-            future.get_loop().call_soon_threadsafe(callback, *values)
-
-    # Inline, while the file is locked
-
-    def _requeue(self, units: list[_Unit]) -> None:
-        expired = self._put_back(units)
-        self._resolve(expired)
-        if self._queue and self._retry is None:
-            loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(self._backoff.delay(), self._try_again)
-
-    def _try_again(self) -> None:
-        self._retry = None
+    def _take_turn(self) -> None:
+        self._look_no_more()
+        if self._committing:
+            return
         while self._queue:
-            units = self._take()
-            try:
-                self._commit(units)
-            except Busy:
-                self._requeue(units)
+            units = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            if len(units) == 1 and units[0].single:
+                work = partial(self._attempt, units[0], savepoint=False)  # a transaction of its own
+            else:
+                try:
+                    if not self._execute(units):
+                        self._resolve(units)
+                        continue
+                except Busy:
+                    self._requeue(units)
+                    return
+                work = partial(self._commit, units)
+            if self.threaded:
+                self._committing = True
+                self._on_thread(work, units)
                 return
-            self._resolve(units)
+            try:
+                work()
+            except Exception as error:
+                if not self._settle(units, error):
+                    return
+            else:
+                self._settle(units, None)
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
-    # Both
+    def _look_no_more(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
-    def _take(self) -> list[_Unit]:
-        units: list[_Unit] = []
-        while self._queue and len(units) < _BATCH:
-            units.append(self._queue.popleft())
-        return units
+    def _settle(self, units: Sequence[_Unit], error: Exception | None) -> bool:
+        """Whether the next transaction may begin: not while the file is locked."""
+        if error is not None and is_busy(error):
+            self._requeue(units)
+            return False
+        self._backoff.reset()
+        self._resolve(units)
+        return True
 
-    def _put_back(self, units: Sequence[_Unit]) -> list[_Unit]:
-        """Queue again what found the file locked, in order; returns those that waited too long."""
-        now = time.monotonic()
-        expired = []
+    def _requeue(self, units: Sequence[_Unit]) -> None:
+        """The file is locked: keep what was not written, in order, but for what has waited too long."""
+        now, expired = time.monotonic(), []
         for unit in reversed(units):
             if unit.deadline is None:
                 unit.deadline = now + self._busy_limit
@@ -211,84 +192,124 @@ class Writer:
             else:
                 unit.error = locked_too_long(self._path, self._busy_limit)
                 expired.append(unit)
-        return expired
+        self._resolve(reversed(expired))
+        self._look_no_more()
+        loop = asyncio.get_running_loop()
+        self._turn = loop.call_later(self._backoff.delay() if self._queue else 0.0, self._take_turn)
 
     def _resolve(self, units: Iterable[_Unit]) -> None:
-        """Tell the callers; on the event loop."""
+        """Tell the callers."""
         for unit in units:
             for change in unit.changes:
                 self._announce(change)
-            if unit.future is None or unit.future.done():
+            if unit.future.done():
                 continue  # its caller was cancelled
             if unit.error is not None:
                 unit.future.set_exception(unit.error)
             else:
                 unit.future.set_result(unit.result)
 
-    def _commit(self, units: Sequence[_Unit]) -> None:
-        """Write `units`, and note in each how it went. `Busy`: nothing was written."""
-        left, careful = list(units), False
-        while left:
+    # On the thread
+
+    def _on_thread(self, work: Callable[[], None], units: Sequence[_Unit]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def job() -> None:
+            error: Exception | None = None
             try:
-                spoiler = self._transaction(left, careful)
-            except Exception as error:
-                if is_busy(error):
-                    raise Busy from None
-                for unit in left:
-                    unit.error, unit.changes = self._failed(error), ()
-                break
-            if spoiler is None:
-                break
-            if careful:
-                left.remove(spoiler)
-            careful = True
-        self._backoff.reset()
+                work()
+            except Exception as raised:
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
+                loop.call_soon_threadsafe(self._committed, units, error)
 
-    def _transaction(self, units: Sequence[_Unit], careful: bool) -> _Unit | None:
-        """One transaction of `units`; returns the one whose error threw it away as a whole.
+        self._job = job
+        if self._thread is None:
+            self._bell.acquire()
+            self._thread = threading.Thread(target=self._run, name="durable_lite sqlite writer", daemon=True)
+            self._thread.start()
+        self._bell.release()
 
-        `careful`: each has a savepoint, so that an error is its own. As errors are rare, that is for
-        the second try.
+    def _run(self) -> None:
+        while True:
+            self._bell.acquire()
+            if self._job is None:
+                return
+            self._job()
+
+    def _committed(self, units: Sequence[_Unit], error: Exception | None) -> None:
+        self._committing = False
+        if self._settle(units, error):
+            self._take_turn()
+
+    # In the transaction
+
+    def _execute(self, units: Sequence[_Unit]) -> bool:
+        """Do everything but commit, and note in each unit how it went; whether there is anything to commit.
+
+        `Busy`: nothing was done.
         """
         connection, cursor = self._connection, self._cursor
-        alone = len(units) == 1
-        if alone and units[0].single:
-            self._attempt(units[0], isolated=False)  # a statement is a transaction of its own
-            return None
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            for unit in units:
-                isolated = not alone and not unit.single
-                self._attempt(unit, isolated=isolated and careful)
-                if not connection.in_transaction or (unit.error is not None and isolated and not careful):
-                    return unit
-            if not alone or units[0].error is None:
-                cursor.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                cursor.execute("ROLLBACK")
-        return None
+        left, careful = list(units), False
+        while left:
+            spoiler = None
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                for unit in left:
+                    savepoint = careful and not unit.single
+                    self._attempt(unit, savepoint=savepoint)
+                    if not connection.in_transaction or not (unit.error is None or unit.single or savepoint):
+                        spoiler = unit
+                        break
+            except Exception as error:
+                self._undo()
+                if is_busy(error):
+                    raise Busy from None
+                self._fail(left, error)
+                return False
+            if spoiler is None:
+                return True
+            self._undo()
+            # Errors are rare: only the second try has savepoints, so that an error is its unit's own.
+            if careful or len(left) == 1:
+                left.remove(spoiler)
+            careful = True
+        return False
 
-    def _attempt(self, unit: _Unit, isolated: bool) -> None:
+    def _attempt(self, unit: _Unit, *, savepoint: bool) -> None:
         cursor = self._cursor
         try:
-            if isolated:
+            if savepoint:
                 cursor.execute("SAVEPOINT unit")
             unit.result, unit.changes = unit.work(cursor)
-            if isolated:
+            if savepoint:
                 cursor.execute("RELEASE unit")
             unit.error = None
         except Exception as error:
             if is_busy(error):
                 raise
             unit.error, unit.changes = explain(error, self._path), ()
-            if isolated and self._connection.in_transaction:
+            if savepoint and self._connection.in_transaction:
                 cursor.execute("ROLLBACK TO unit")
                 cursor.execute("RELEASE unit")
 
-    def _failed(self, error: Exception) -> Exception:
-        """A transaction that could not begin or be committed: all of it was undone."""
+    def _commit(self, units: Sequence[_Unit]) -> None:
+        try:
+            self._cursor.execute("COMMIT")
+        except Exception as error:
+            self._undo()
+            if is_busy(error):
+                raise
+            self._fail([unit for unit in units if unit.error is None], error)
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._cursor.execute("ROLLBACK")
+
+    def _fail(self, units: Iterable[_Unit], error: Exception) -> None:
+        """Their transaction could not begin or be committed: all of it was undone."""
         explained = explain(error, self._path)
-        if isinstance(explained, StoreUnavailable) or is_damaged(error):
-            return explained
-        return StoreUnavailable(f"{self._path}: the transaction failed and was undone: {error}")
+        if not isinstance(explained, StoreUnavailable) and not is_damaged(error):
+            explained = StoreUnavailable(f"{self._path}: the transaction failed and was undone: {error}")
+        for unit in units:
+            unit.error, unit.changes = explained, ()
