@@ -9,7 +9,7 @@ __all__ = ["open_url"]
 
 
 def open_url(url: str, durability: str = "strict") -> Store:
-    """The store that a URL names: `memory:`, `sqlite:path` or `sqlite:///path`. Not opened yet."""
+    """The store that a URL names: `memory:`, `sqlite:path` or `sqlite:///path`, `indexeddb:name`."""
     if durability not in ("strict", "relaxed"):
         raise InvalidOption("durability", f'expected "strict" or "relaxed", got {durability!r:.80}')
     scheme, colon, rest = url.partition(":")
@@ -26,4 +26,8 @@ def open_url(url: str, durability: str = "strict") -> Store:
         return SQLiteStore(
             rest.removeprefix("///") if rest.startswith("///") else rest, durability=durability
         )
-    raise InvalidOption("store", f"no store is named {scheme!r}; there are memory: and sqlite:")
+    if scheme == "indexeddb":
+        from .indexeddb import IndexedDBStore
+
+        return IndexedDBStore(rest, durability=durability)
+    raise InvalidOption("store", f"no store is named {scheme!r}; there are memory:, sqlite: and indexeddb:")

@@ -67,12 +67,8 @@ class MemoryStore(Store):
                 created.append(Created(existing, "idempotent"))
                 continue
             self._runs[new.id] = first_row(new)
-            self._steps[new.id], self._paths[new.id], self._events[new.id], self._logs[new.id] = (
-                {},
-                {},
-                [],
-                {},
-            )
+            self._steps[new.id], self._paths[new.id] = {}, {}
+            self._events[new.id], self._logs[new.id] = [], {}
             self._record(new.id, new.created_at, EventType.TRIGGERED, {})
             created.append(Created(self._runs[new.id], "created"))
         for outcome in created:

@@ -6,6 +6,8 @@ it: called twice, it gives two handles on the same data.
 
 from __future__ import annotations
 
+import itertools
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,6 +18,8 @@ from durable_lite.ports import Store
 
 Connect = Callable[[], Store]
 Place = Callable[[], AbstractAsyncContextManager[Connect]]
+
+_numbers = itertools.count()  # a database's name is used once
 
 
 @asynccontextmanager
@@ -34,11 +38,21 @@ async def sqlite(durability: str) -> AsyncIterator[Connect]:
         yield lambda: SQLiteStore(str(Path(directory) / "durable.db"), durability=durability)
 
 
+@asynccontextmanager
+async def indexeddb(durability: str) -> AsyncIterator[Connect]:
+    from durable_lite.stores.indexeddb import IndexedDBStore
+
+    name = f"test-{next(_numbers)}"
+    yield lambda: IndexedDBStore(name, durability=durability)
+
+
 STORES: dict[str, Place] = {
     "memory": memory,
     "sqlite-strict": partial(sqlite, "strict"),
     "sqlite-relaxed": partial(sqlite, "relaxed"),
 }
+if sys.platform == "emscripten":
+    STORES["indexeddb-relaxed"] = partial(indexeddb, "relaxed")
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 /** Runs pytest inside Pyodide on Node 24: `node tests/pyodide/run.mjs [paths and pytest options]`. */
 
+import "fake-indexeddb/auto";
 import { existsSync, mkdirSync, writeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -48,6 +49,7 @@ try {
   }
   console.log(`Pyodide ${version} on Node ${process.version}, up in ${seconds(started)}`);
 
+  python.registerJsModule("durable_lite_indexeddb", { ...(await import("../../web/indexeddb.mjs")) });
   python.registerJsModule("watchdog", { watch: (what, limit) => watchdog.postMessage([what, limit]) });
   python.globals.set("arguments", python.toPy(process.argv.slice(2)));
   const code = await python.runPythonAsync(`

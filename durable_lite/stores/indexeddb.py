@@ -1,0 +1,230 @@
+"""`indexeddb:`: runs in a database of the browser, shared by all tabs of one origin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from .. import errors
+from ..errors import InvalidOption, RunNotFound, StoreError, StoreUnavailable
+from ..events import Event
+from ..ports import Store
+from ..records import (
+    Beat,
+    Change,
+    Checkpoint,
+    Claim,
+    Created,
+    Lease,
+    LogRow,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunFilter,
+    RunRow,
+    Settlement,
+    StepRow,
+)
+
+__all__ = ["IndexedDBStore"]
+
+Row = TypeVar("Row", bound=NamedTuple)
+_ERRORS = {
+    name: getattr(errors, name) for name in ("Conflict", "StoreError", "StoreUnavailable", "SchemaTooNew")
+}
+
+
+class IndexedDBStore(Store):
+    """A database `durable-lite:<name>` of this page's origin; in Pyodide only.
+
+    `durability`: "strict" (a write that returned survives a power loss) or "relaxed" (it survives a
+    killed browser). `module` is the JavaScript module with the verbs, the page's own where there is
+    one: a verb is one transaction, and none survives a Python `await`. `via` says how leases are held
+    ("lock" under the tab's Web Lock), and `holds_lock` whether this tab holds it now.
+    """
+
+    announces_all = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        durability: str = "strict",
+        module: Any = None,
+        via: str = "lease",
+        holds_lock: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__()
+        if not name:
+            raise InvalidOption("store", "a database in the browser needs a name: indexeddb:my-app")
+        if durability not in ("strict", "relaxed"):
+            raise InvalidOption("durability", f"{durability!r} is neither 'strict' nor 'relaxed'")
+        self.name, self.durability, self.url = name, durability, f"indexeddb:{name}"
+        self._module, self._via, self._holds_lock = module, via, holds_lock
+        self._store: Any = None
+        self._hears: Any = None  # a proxy, to be destroyed
+        self._unhear: Any = None
+
+    # Life
+
+    async def open(self) -> None:
+        if self._store is not None:
+            return
+        from ..browser.javascript import load_module, proxy
+
+        if self._module is None:
+            self._module = await load_module("indexeddb")
+        store = self._module.create(self.name, self.durability)
+        await self._ask(store, "open")
+        self._store, self._hears = store, proxy(self._hear)
+        self._unhear = self._module.hear(store, self._hears)
+
+    async def close(self) -> None:
+        if self._store is None:
+            return
+        store, self._store = self._store, None
+        await self._ask(store, "close")
+        self._unhear()
+        self._hears.destroy()
+
+    def quiet(self, on: bool) -> None:
+        """Begin no transaction from now on: one that is frozen blocks every other tab."""
+        if self._store is not None:
+            self._store.quiet(on)
+
+    def _hear(self, changes: str) -> None:
+        for change in json.loads(changes):
+            self.announce(Change(change["run_id"], change["claimable"], change["step"]))
+
+    # Runs
+
+    async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
+        created = await self._call("create_runs", [run._asdict() for run in runs])
+        return [Created(_row(RunRow, one["run"]), one["disposition"]) for one in created]
+
+    async def get_run(self, run_id: str) -> RunRow | None:
+        run = await self._call("get_run", run_id)
+        return None if run is None else _row(RunRow, run)
+
+    async def list_runs(self, filter: RunFilter) -> list[RunRow]:
+        return [_row(RunRow, run) for run in await self._call("list_runs", filter._asdict())]
+
+    # A worker's claim on a run
+
+    async def register_worker(self, worker: str, info: str, now: float) -> str:
+        via: str = await self._call("register_worker", worker, info, now, self._via)
+        return via
+
+    async def unregister_worker(self, worker: str) -> None:
+        await self._call("unregister_worker", worker)
+
+    async def gone_workers(self, workers: Collection[str]) -> set[str]:
+        if not workers or not self._holds_lock():
+            return set()  # who holds the lock knows that nobody else does
+        return set(await self._call("locking_workers", list(workers)))
+
+    async def claim_runs(
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
+    ) -> list[Claim]:
+        claims = await self._call("claim_runs", worker, list(jobs), limit, now, via)
+        return [Claim(_row(RunRow, one["run"]), one["status"], one["fresh"]) for one in claims]
+
+    async def next_due(self) -> float | None:
+        due: float | None = await self._call("next_due")
+        return due
+
+    async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
+        if not beats:
+            return {}
+        given = [beat._asdict() | {"logs": [line._asdict() for line in beat.logs]} for beat in beats]
+        lost = await self._call("beat", worker, given, now)
+        return {run_id: Refusal(**refusal) for run_id, refusal in lost.items()}
+
+    async def leases(self) -> list[Lease]:
+        return [_row(Lease, lease) for lease in await self._call("leases")]
+
+    async def mark_stale(self, leases: Sequence[Lease], reason: str, now: float) -> list[str]:
+        if not leases:
+            return []
+        done: list[str] = await self._call("mark_stale", [lease._asdict() for lease in leases], reason, now)
+        return done
+
+    async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
+        given = settlement._asdict() | {
+            "events": [event._asdict() for event in settlement.events],
+            "logs": [line._asdict() for line in settlement.logs],
+        }
+        return _refusal(await self._call("settle", run_id, generation, given))
+
+    # Steps
+
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        return _refusal(await self._call("save_step", run_id, generation, step._asdict()))
+
+    async def save_failure(
+        self, run_id: str, generation: int, step: StepRow, event: NewEvent
+    ) -> Refusal | None:
+        given = (run_id, generation, step._asdict(), event._asdict())
+        return _refusal(await self._call("save_failure", *given))
+
+    async def load_checkpoints(self, run_id: str) -> list[Checkpoint]:
+        return [_row(Checkpoint, step) for step in await self._call("load_steps", run_id)]
+
+    async def load_steps(self, run_id: str) -> list[StepRow]:
+        return [_row(StepRow, step) for step in await self._call("load_steps", run_id)]
+
+    # Steering from outside
+
+    async def cancel_run(self, run_id: str, now: float) -> RunRow:
+        return _row(RunRow, await self._call("cancel_run", run_id, now))
+
+    async def resume_run(self, run_id: str, now: float) -> RunRow:
+        return _row(RunRow, await self._call("resume_run", run_id, now))
+
+    async def delete_run(self, run_id: str) -> None:
+        await self._call("delete_run", run_id)
+
+    async def purge(self, before: float, limit: int) -> int:
+        count: int = await self._call("purge", before, limit)
+        return count
+
+    # Reading what happened
+
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        return [_row(Event, event) for event in await self._call("read_events", run_id, after, limit)]
+
+    async def read_logs(self, run_id: str) -> list[LogRow]:
+        return [_row(LogRow, line) for line in await self._call("read_logs", run_id)]
+
+    async def set_meta(self, key: str, value: str) -> None:
+        await self._call("set_meta", key, value)
+
+    async def get_meta(self, key: str) -> str | None:
+        value: str | None = await self._call("get_meta", key)
+        return value
+
+    # What the verbs share
+
+    async def _call(self, verb: str, *given: Any) -> Any:
+        if self._store is None:
+            raise StoreError(f"{self.url}: the store is not open")
+        return await self._ask(self._store, verb, *given)
+
+    async def _ask(self, store: Any, verb: str, *given: Any) -> Any:
+        """One verb; JSON text in both directions, as nothing else crosses as cheaply."""
+        answer = json.loads(await self._module.call(store, verb, json.dumps(given)))
+        if isinstance(answer, list):
+            return answer[0]
+        name, message = answer["name"], answer["message"]
+        if name == "RunNotFound":
+            raise RunNotFound(answer["id"])
+        raise _ERRORS.get(name, StoreUnavailable)(message)
+
+
+def _row(cls: type[Row], record: dict[str, Any]) -> Row:
+    return cls._make(map(record.get, cls._fields))
+
+
+def _refusal(given: dict[str, Any] | None) -> Refusal | None:
+    return None if given is None else Refusal(given["status"], given["generation"])

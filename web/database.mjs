@@ -1,0 +1,207 @@
+/** One IndexedDB database: its fixed schema, and transactions that either commit or say why not. */
+
+import { SchemaTooNew, StoreError, StoreUnavailable } from "./statuses.mjs";
+
+/** Never raised: an upgrade waits for frozen tabs. A breaking change is a database of another name. */
+const SCHEMA = 1;
+
+/** @type {Record<string, {keyPath: string | string[], indexes?: Record<string, string | string[]>}>} */
+const STORES = {
+  // What only some runs have an entry for lies under `index`, where it can be left out.
+  runs: {
+    keyPath: "id",
+    indexes: {
+      claimable: "index.claimable", // [job, -priority, created_at, id]
+      due: "index.due", // ready_at
+      key: "index.key", // [job, idempotency_key]
+      finished: "finished_at",
+      created: ["created_at", "id"],
+      status: ["status", "created_at", "id"],
+      job: ["job", "status", "created_at", "id"],
+    },
+  },
+  steps: { keyPath: ["run_id", "seq"] }, // completed ones
+  unfinished: { keyPath: ["run_id", "path"] },
+  events: { keyPath: ["run_id", "seq"] },
+  logs: { keyPath: ["run_id", "attempt", "path", "ordinal"] },
+  leases: { keyPath: "run_id" }, // apart, so that beats wait for no checkpoint
+  workers: { keyPath: "id" },
+  tags: { keyPath: ["tag", "created_at", "run_id"] },
+  meta: { keyPath: "key" },
+};
+
+/** @typedef {"strict" | "relaxed"} Durability */
+
+/**
+ * The result of a request, within its transaction: nothing else may be awaited there.
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+export function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** All keys that begin with these parts. @param {...(string | number)} parts */
+export function under(...parts) {
+  return IDBKeyRange.bound(parts, [...parts, []]); // an array comes after every text and number
+}
+
+export class Database {
+  /**
+   * @param {string} name
+   * @param {Durability} durability
+   */
+  constructor(name, durability) {
+    this.name = name;
+    this.durability = durability;
+    /** @type {Promise<IDBDatabase> | null} */
+    this.connection = null;
+    this.closed = true;
+  }
+
+  async open() {
+    this.closed = false;
+    await this.connect();
+  }
+
+  close() {
+    this.closed = true;
+    this.connection?.then((db) => db.close(), () => {});
+    this.connection = null;
+  }
+
+  /** @returns {Promise<IDBDatabase>} */
+  connect() {
+    if (this.closed) return Promise.reject(new StoreError(`${this.name}: the store is not open`));
+    if (!this.connection) {
+      this.connection = this.request();
+      this.connection.catch(() => (this.connection = null));
+    }
+    return this.connection;
+  }
+
+  /** @returns {Promise<IDBDatabase>} */
+  request() {
+    return new Promise((resolve, reject) => {
+      if (typeof indexedDB === "undefined") {
+        return reject(new StoreError(`${this.name}: there is no IndexedDB here`));
+      }
+      const request = indexedDB.open(this.name, SCHEMA);
+      request.onupgradeneeded = () => {
+        for (const [name, { keyPath, indexes = {} }] of Object.entries(STORES)) {
+          const store = request.result.createObjectStore(name, { keyPath });
+          for (const [index, path] of Object.entries(indexes)) {
+            store.createIndex(index, path, { unique: index === "key" });
+          }
+        }
+      };
+      request.onsuccess = () => {
+        const db = request.result;
+        const lost = () => (this.connection = null);
+        db.onversionchange = () => (db.close(), lost()); // it is being deleted
+        db.onclose = lost; // site data was cleared
+        const missing = Object.keys(STORES).filter((name) => !db.objectStoreNames.contains(name));
+        if (!missing.length) return resolve(db);
+        db.close();
+        reject(new StoreError(`${this.name} is not durable_lite's database: it has no ${missing[0]}`));
+      };
+      request.onerror = () => reject(explain(request.error, this.name));
+    });
+  }
+
+  /**
+   * Run `body` in one transaction; its result, once that is committed.
+   * @template T
+   * @param {string | string[]} stores
+   * @param {"readonly" | "readwrite"} mode
+   * @param {(transaction: IDBTransaction) => Promise<T>} body awaits nothing but requests
+   * @returns {Promise<T>}
+   */
+  async transact(stores, mode, body) {
+    for (let tries = 0; ; tries++) {
+      const db = await this.connect();
+      let transaction;
+      try {
+        transaction = db.transaction(stores, mode, { durability: this.durability });
+      } catch (error) {
+        // The connection was closed under us, and nothing has happened yet.
+        if (tries > 2 || /** @type {Error} */ (error).name !== "InvalidStateError") {
+          throw explain(error, this.name);
+        }
+        this.connection = null;
+        continue;
+      }
+      return this.finish(transaction, body);
+    }
+  }
+
+  /**
+   * @template T
+   * @param {IDBTransaction} transaction
+   * @param {(transaction: IDBTransaction) => Promise<T>} body
+   * @returns {Promise<T>}
+   */
+  finish(transaction, body) {
+    return new Promise((resolve, reject) => {
+      /** @type {T} */
+      let result;
+      /** @type {unknown} */
+      let failure = null;
+      transaction.oncomplete = () => resolve(result);
+      // A full disk tells the transaction alone, and no request of it.
+      transaction.onabort = () => reject(explain(failure ?? transaction.error, this.name));
+      body(transaction).then(
+        (value) => {
+          result = value;
+          try {
+            transaction.commit(); // a tab that is frozen now leaves no open transaction
+          } catch {
+            // it was aborted
+          }
+        },
+        (error) => {
+          failure = error;
+          try {
+            transaction.abort();
+          } catch {
+            reject(explain(transaction.error ?? error, this.name));
+          }
+        },
+      );
+    });
+  }
+}
+
+/**
+ * What went wrong, as an error that says whether trying again may help.
+ * @param {unknown} error
+ * @param {string} name
+ * @returns {Error}
+ */
+function explain(error, name) {
+  if (!(error instanceof Error || error instanceof DOMException)) {
+    return new StoreUnavailable(`${name}: the browser aborted the transaction`);
+  }
+  switch (error.name) {
+    case "VersionError":
+      return new SchemaTooNew(`${name} was written by a newer durable_lite; reload the page`);
+    case "QuotaExceededError":
+      return new StoreUnavailable(`${name} can't grow: this site has no more storage (QuotaExceededError)`);
+    case "ConstraintError":
+    case "DataError":
+    case "DataCloneError":
+      return new StoreError(`${name}: ${error.name}: ${error.message}`);
+    case "AbortError":
+    case "InvalidStateError":
+    case "TimeoutError":
+    case "TransactionInactiveError":
+    case "UnknownError":
+      return new StoreUnavailable(`${name}: ${error.name}: ${error.message}`);
+    default:
+      return error; // ours, or a defect
+  }
+}

@@ -1,0 +1,175 @@
+/** The types of what the stores keep; the fields are those of Python's `durable_lite.records`. */
+
+/**
+ * A moment, in seconds since the epoch.
+ * @typedef {number} Moment
+ */
+
+/**
+ * What a trigger stores.
+ * @typedef {object} NewRun
+ * @property {string} id
+ * @property {string} job
+ * @property {string | null} version
+ * @property {string} queue
+ * @property {number} priority
+ * @property {Moment} created_at
+ * @property {Moment} ready_at
+ * @property {string} payload JSON text
+ * @property {number | null} [max_duration]
+ * @property {Moment | null} [deadline]
+ * @property {string} [trigger]
+ * @property {string | null} [environment]
+ * @property {string} [tags]
+ * @property {string | null} [idempotency_key]
+ * @property {Moment | null} [idempotency_expires_at]
+ */
+
+/**
+ * One run as it is stored.
+ * @typedef {object} Run
+ * @property {string} id
+ * @property {string} job
+ * @property {string | null} version
+ * @property {string} status
+ * @property {string} queue
+ * @property {number} priority
+ * @property {Moment} created_at
+ * @property {Moment | null} ready_at
+ * @property {number} claimable
+ * @property {Moment | null} started_at
+ * @property {Moment | null} finished_at
+ * @property {string} payload
+ * @property {string | null} output
+ * @property {string | null} error
+ * @property {number} attempt
+ * @property {number} first_attempt
+ * @property {number} recoveries
+ * @property {number} recovery_seq
+ * @property {number} generation
+ * @property {string | null} worker
+ * @property {number} seq
+ * @property {number} executed
+ * @property {Moment | null} last_seen_at
+ * @property {string | null} stale_reason
+ * @property {number | null} max_duration
+ * @property {Moment | null} deadline
+ * @property {string} trigger
+ * @property {string | null} environment
+ * @property {string} tags
+ * @property {string | null} progress
+ * @property {string} metadata
+ * @property {string | null} idempotency_key
+ * @property {Moment | null} idempotency_expires_at
+ * @property {number} key_live
+ */
+
+/**
+ * A step, or a wait, of a run.
+ * @typedef {object} Step
+ * @property {string} run_id
+ * @property {string} path
+ * @property {number | null} seq
+ * @property {string} kind
+ * @property {string} state
+ * @property {string | null} name
+ * @property {string | null} arguments
+ * @property {string | null} output
+ * @property {string | null} error
+ * @property {number} failures
+ * @property {number} attempt
+ * @property {number} generation
+ * @property {Moment} started_at
+ * @property {Moment | null} finished_at
+ * @property {Moment | null} wake_at
+ * @property {string | null} title
+ */
+
+/**
+ * @typedef {object} NewEvent
+ * @property {number} seq
+ * @property {Moment} at
+ * @property {string} type
+ * @property {string} data JSON text
+ */
+
+/**
+ * @typedef {object} StoredEvent
+ * @property {string} run_id
+ * @property {number} seq
+ * @property {Moment} at
+ * @property {string} type
+ * @property {any} data
+ */
+
+/**
+ * @typedef {object} LogLine
+ * @property {string} run_id
+ * @property {number} attempt
+ * @property {string} path
+ * @property {number} ordinal
+ * @property {Moment} at
+ * @property {string} level
+ * @property {string} message
+ * @property {string} fields
+ */
+
+/**
+ * @typedef {object} Lease
+ * @property {string} run_id
+ * @property {number} generation
+ * @property {string} worker
+ * @property {Moment} heartbeat_at
+ * @property {string} via
+ * @property {number} executed
+ */
+
+/**
+ * @typedef {object} Beat
+ * @property {string} run_id
+ * @property {number} generation
+ * @property {number} executed
+ * @property {string | null} progress
+ * @property {string | null} metadata
+ * @property {LogLine[]} logs
+ */
+
+/**
+ * How a worker lets go of a run.
+ * @typedef {object} Settlement
+ * @property {string} status
+ * @property {Moment} at
+ * @property {number} seq
+ * @property {NewEvent[]} events
+ * @property {number} attempt
+ * @property {number} executed
+ * @property {Moment | null} ready_at
+ * @property {string | null} output
+ * @property {string | null} error
+ * @property {string | null} progress
+ * @property {string | null} metadata
+ * @property {LogLine[]} logs
+ */
+
+/**
+ * Why a guarded write changed nothing: what the run is now (null: it is gone).
+ * @typedef {{status: string | null, generation: number}} Refusal
+ */
+
+/**
+ * @typedef {object} RunFilter
+ * @property {string[] | null} [statuses]
+ * @property {string | null} [job]
+ * @property {string | null} [tag]
+ * @property {Moment | null} [created_after]
+ * @property {Moment | null} [created_before]
+ * @property {[Moment, string] | null} [cursor]
+ * @property {number} [limit]
+ */
+
+/**
+ * A hint that something was committed: to which run (null: look), and may it be claimed.
+ * @typedef {{run_id: string | null, claimable: boolean, step: boolean}} Change
+ */
+
+export {};
