@@ -243,7 +243,7 @@ export class IndexedDBStore {
   /** Newest first. @param {import("./records.mjs").RunFilter} filter @returns {Promise<Run[]>} */
   async list_runs(filter) {
     const { statuses = null, job = null, tag = null, limit = 50 } = filter;
-    if (statuses && !statuses.length) return [];
+    if ((statuses && !statuses.length) || limit < 1) return [];
     return this.transact(tag === null ? "runs" : ["runs", "tags"], "readonly", async (t) => {
       /** @type {Run[]} */
       const found = [];
@@ -295,6 +295,7 @@ export class IndexedDBStore {
    * @param {string} via
    */
   async claim_runs(worker, jobs, limit, now, via) {
+    if (limit < 1) return [];
     // Asked first without a write, which would wait for others.
     const any = await this.transact("runs", "readonly", async (t) => {
       const runs = t.objectStore("runs");
@@ -593,6 +594,7 @@ export class IndexedDBStore {
 
   /** @param {number} before @param {number} limit @returns {Promise<number>} */
   async purge(before, limit) {
+    if (limit < 1) return 0; // to IndexedDB it would be no limit
     return this.transact(["runs", "steps", "unfinished", "events", "logs", "tags"], WRITE, async (t) => {
       const old = IDBKeyRange.upperBound(before, true);
       const rows = await done(t.objectStore("runs").index("finished").getAll(old, limit));
@@ -605,14 +607,15 @@ export class IndexedDBStore {
 
   /** @param {string} id @param {number} after @param {number} limit @returns {Promise<StoredEvent[]>} */
   async read_events(id, after, limit) {
+    if (limit < 1) return [];
     return this.transact(["steps", "events"], "readonly", async (t) => {
       const range = IDBKeyRange.bound([id, after], [id, []], true);
       const events = await done(t.objectStore("events").getAll(range, limit));
-      const found = events.map((one) => ({ ...one, data: JSON.parse(one.data) }));
+      const found = [...events];
       for (const { seq, path, name, started_at, finished_at } of await done(
         t.objectStore("steps").getAll(range, limit),
       )) {
-        const [type, data] = ["step.completed", { path, name, started_at }];
+        const [type, data] = ["step.completed", JSON.stringify({ path, name, started_at })];
         found.push({ run_id: id, seq, at: finished_at ?? started_at, type, data });
       }
       return found.sort((a, b) => a.seq - b.seq).slice(0, limit);

@@ -99,7 +99,7 @@
  * @property {number} seq
  * @property {Moment} at
  * @property {string} type
- * @property {any} data
+ * @property {string} data JSON text
  */
 
 /**

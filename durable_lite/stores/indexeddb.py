@@ -192,7 +192,8 @@ class IndexedDBStore(Store):
     # Reading what happened
 
     async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
-        return [_row(Event, event) for event in await self._call("read_events", run_id, after, limit)]
+        events = await self._call("read_events", run_id, after, limit)
+        return [_row(Event, event | {"data": json.loads(event["data"])}) for event in events]
 
     async def read_logs(self, run_id: str) -> list[LogRow]:
         return [_row(LogRow, line) for line in await self._call("read_logs", run_id)]

@@ -75,9 +75,11 @@ async def test_cancel_and_checkpoints(store, other):
         id = f"{n:02}"
         await executing(store, id)
         steps = [store.save_step(id, 1, step(f"s{seq}", seq, id)) for seq in range(3, 9)]
-        [*before, cancelled, late] = await meet(
-            0, *steps[:3], other.cancel_run(id, NOW), asyncio.gather(*steps[3:])
-        )
+
+        async def others(steps=steps):  # their calls come after those of the first ones
+            return await asyncio.gather(*steps[3:])
+
+        [*before, cancelled, late] = await meet(0, *steps[:3], other.cancel_run(id, NOW), others())
         row = await get(store, id)
         assert row == cancelled
         done = [answer is None for answer in [*before, *late]]
