@@ -32,8 +32,9 @@ format: $(PYTHON_READY) ## Put style in order
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-types: $(PYTHON_READY) ## Check types
+types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript
 	$(BIN)/mypy
+	$(NODE) node_modules/typescript/bin/tsc --project .
 
 unit: $(PYTHON_READY) ## Run the tests on CPython (ARGS="-k name")
 	$(BIN)/pytest $(ARGS)
