@@ -4,6 +4,9 @@
  */
 
 import { Database, done, under } from "./database.mjs";
+import { list } from "./listing.mjs";
+import { bare, claim, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
+import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
@@ -17,118 +20,6 @@ import * as s from "./statuses.mjs";
 const PREFIX = "durable-lite:";
 const WRITE = "readwrite";
 
-/**
- * A run as it is kept: with what its indexes need.
- * @param {Run} run
- */
-function kept(run) {
-  /** @type {Record<string, any>} */
-  const index = {};
-  if (run.claimable) index.claimable = [run.job, -run.priority, run.created_at, run.id];
-  else if (run.ready_at !== null) index.due = run.ready_at;
-  if (run.key_live && run.idempotency_key !== null) index.key = [run.job, run.idempotency_key];
-  return { ...run, index };
-}
-
-/** @param {any} row @returns {Run} */
-function bare(row) {
-  const { index, ...run } = row;
-  return run;
-}
-
-/** @param {Transaction} t @param {string} id @returns {Promise<Run | undefined>} */
-const find = async (t, id) => {
-  const row = await done(t.objectStore("runs").get(id));
-  return row && bare(row);
-};
-
-/** @param {Transaction} t @param {string} id */
-async function existing(t, id) {
-  const run = await find(t, id);
-  if (!run) throw new s.RunNotFound(id);
-  return run;
-}
-
-/** @param {Transaction} t @param {Run} run */
-function put(t, run) {
-  t.objectStore("runs").put(kept(run));
-  return run;
-}
-
-/**
- * The guard: a write of any generation but the run's own changes nothing.
- * @param {Run | undefined} run
- * @param {number} generation
- * @returns {Refusal | null}
- */
-function refusal(run, generation) {
-  if (!run) return { status: null, generation: 0 };
-  if (run.generation === generation && run.status === "EXECUTING") return null;
-  return { status: run.status, generation: run.generation };
-}
-
-/** The last seq of a run in one store. @param {Transaction} t @param {string} store @param {string} id */
-async function lastSeq(t, store, id) {
-  const cursor = await done(t.objectStore(store).openKeyCursor(under(id), "prev"));
-  return cursor ? /** @type {[string, number]} */ (cursor.primaryKey)[1] : 0;
-}
-
-/**
- * Write a transition's event after everything that the run has so far.
- * @param {Transaction} t
- * @param {Run} run
- * @param {number} at
- * @param {string} type
- * @param {object} data
- */
-async function record(t, run, at, type, data) {
-  const steps = await lastSeq(t, "steps", run.id);
-  const seq = Math.max(run.seq, steps, await lastSeq(t, "events", run.id)) + 1;
-  t.objectStore("events").add({ run_id: run.id, seq, at, type, data: JSON.stringify(data) });
-  return put(t, { ...run, seq });
-}
-
-/**
- * The run that answers for a key; one whose time is up lets go of it here.
- * @param {Transaction} t
- * @param {string} job
- * @param {string | null | undefined} key
- * @param {number} now
- */
-async function holderOfKey(t, job, key, now) {
-  const row = (key ?? null) === null ? null : await done(t.objectStore("runs").index("key").get([job, key ?? ""]));
-  if (!row) return null;
-  const run = bare(row);
-  if (run.idempotency_expires_at === null || run.idempotency_expires_at > now) return run;
-  put(t, { ...run, key_live: 0 });
-  return null;
-}
-
-/** @param {Transaction} t @param {Run} run */
-function forget(t, run) {
-  for (const store of ["steps", "unfinished", "events", "logs"]) t.objectStore(store).delete(under(run.id));
-  for (const tag of JSON.parse(run.tags)) t.objectStore("tags").delete([tag, run.created_at, run.id]);
-  t.objectStore("runs").delete(run.id);
-}
-
-/** Whether a row was added; not if there is one under its key. @param {IDBRequest} request @returns {Promise<boolean>} */
-function added(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(true);
-    request.onerror = (event) => {
-      if (request.error?.name !== "ConstraintError") return reject(request.error);
-      event.preventDefault(); // the transaction goes on
-      event.stopPropagation();
-      resolve(false);
-    };
-  });
-}
-
-/** @param {Transaction} t @param {import("./records.mjs").LogLine[]} lines */
-async function log(t, lines) {
-  for (const line of lines) await added(t.objectStore("logs").add(line)); // the first of a number counts
-}
-
 export class IndexedDBStore {
   /**
    * @param {string} name of the store: a database `durable-lite:<name>` of this origin
@@ -141,9 +32,7 @@ export class IndexedDBStore {
     this.listeners = new Set();
     /** @type {BroadcastChannel | null} */
     this.channel = null;
-    /** @type {{generation: number, step: Step, resolve: Function, reject: Function}[]} */
-    this.unsaved = [];
-    this.saving = false;
+    this.saves = new Saves(this);
     /** @type {Promise<void> | null} while the tab is about to be frozen */
     this.silence = null;
     this.speak = () => {};
@@ -161,7 +50,7 @@ export class IndexedDBStore {
 
   async close() {
     this.quiet(false);
-    while (this.saving) await new Promise((resolve) => setTimeout(resolve, 1));
+    await this.saves.finished;
     this.channel?.close();
     this.channel = null;
     this.database.close();
@@ -242,30 +131,9 @@ export class IndexedDBStore {
 
   /** Newest first. @param {import("./records.mjs").RunFilter} filter @returns {Promise<Run[]>} */
   async list_runs(filter) {
-    const { statuses = null, job = null, tag = null, limit = 50 } = filter;
-    if ((statuses && !statuses.length) || limit < 1) return [];
-    return this.transact(tag === null ? "runs" : ["runs", "tags"], "readonly", async (t) => {
-      /** @type {Run[]} */
-      const found = [];
-      const runs = t.objectStore("runs");
-      if (tag !== null) {
-        await each(t.objectStore("tags"), newest(filter, [tag]), async (row) => {
-          const run = await find(t, row.run_id);
-          if (run && (!job || run.job === job) && (!statuses || statuses.includes(run.status))) found.push(run);
-          return found.length < limit;
-        });
-        return found;
-      }
-      const wanted = statuses ?? (job === null ? null : Object.keys(s.TRANSITIONS));
-      const index = runs.index(wanted === null ? "created" : job === null ? "status" : "job");
-      for (const status of wanted === null ? [null] : new Set(wanted)) {
-        const most = found.length + limit;
-        const prefix = status === null ? [] : job === null ? [status] : [job, status];
-        await each(index, newest(filter, prefix), (row) => found.push(bare(row)) < most);
-      }
-      found.sort((a, b) => indexedDB.cmp([b.created_at, b.id], [a.created_at, a.id]));
-      return found.slice(0, limit);
-    });
+    const { statuses, tag = null, limit } = filter;
+    if (statuses?.length === 0 || (limit !== undefined && limit < 1)) return [];
+    return this.transact(tag === null ? "runs" : ["runs", "tags"], "readonly", (t) => list(t, filter));
   }
 
   // A worker's claim on a run
@@ -440,60 +308,7 @@ export class IndexedDBStore {
    * @returns {Promise<Refusal | null>}
    */
   save_step(id, generation, step) {
-    return new Promise((resolve, reject) => {
-      this.unsaved.push({ generation, step, resolve, reject });
-      if (!this.saving) this.save();
-    });
-  }
-
-  async save() {
-    this.saving = true;
-    while (this.unsaved.length) {
-      const batch = this.unsaved;
-      this.unsaved = [];
-      try {
-        await this.saveAll(batch);
-      } catch (error) {
-        // One of them may be at fault: each by itself, so that an error is its own.
-        for (const one of batch) {
-          try {
-            if (batch.length === 1) throw error;
-            await this.saveAll([one]);
-          } catch (own) {
-            one.reject(own);
-          }
-        }
-      }
-    }
-    this.saving = false;
-  }
-
-  /** @param {typeof this.unsaved} batch */
-  async saveAll(batch) {
-    const completed = batch.every(({ step }) => step.seq !== null);
-    const stores = completed ? ["runs", "steps"] : ["runs", "steps", "unfinished"];
-    const answers = await this.transact(stores, WRITE, async (t) => {
-      /** @type {Map<string, Promise<Run | undefined>>} */
-      const runs = new Map();
-      const save = async (/** @type {typeof batch[0]} */ { generation, step }) => {
-        const id = step.run_id;
-        const run = runs.get(id) ?? find(t, id);
-        runs.set(id, run);
-        const no = refusal(await run, generation);
-        if (no) return no;
-        if (step.seq === null) t.objectStore("unfinished").put(step);
-        else {
-          if (await added(t.objectStore("steps").add(step))) return null;
-          const other = await done(t.objectStore("steps").get([id, step.seq]));
-          if (other.path !== step.path) throw new s.StoreError(`run ${id} has another step under this seq`);
-        }
-        return null;
-      };
-      return Promise.all(batch.map(save));
-    });
-    batch.forEach(({ resolve }, i) => resolve(answers[i]));
-    const saved = batch.filter((_, i) => answers[i] === null);
-    this.announce(...saved.map(({ step }) => ({ run_id: step.run_id, claimable: false, step: true })));
+    return this.saves.add(generation, step);
   }
 
   /**
@@ -639,75 +454,6 @@ export class IndexedDBStore {
     const row = await this.transact("meta", "readonly", (t) => done(t.objectStore("meta").get(key)));
     return row?.value ?? null;
   }
-}
-
-/**
- * @param {Transaction} t
- * @param {Run} run
- * @param {string} worker
- * @param {number} now
- * @param {string} via
- */
-async function claim(t, run, worker, now, via) {
-  s.check(run.id, run.status, "EXECUTING");
-  const [generation, fresh] = [run.generation + 1, run.started_at === null];
-  const checkpoint = fresh ? 0 : await lastSeq(t, "steps", run.id);
-  let seq = Math.max(run.seq, checkpoint, fresh ? 0 : await lastSeq(t, "events", run.id)) + 1;
-  const [recoveries, recovery_seq] = s.recovered(run, checkpoint);
-  const events = t.objectStore("events");
-  const claimed = { worker, generation, attempt: run.attempt, from: run.status };
-  events.add({ run_id: run.id, seq, at: now, type: "run.claimed", data: JSON.stringify(claimed) });
-  if (!fresh && run.status !== "WAITING") {
-    const replayed = await done(t.objectStore("steps").count(under(run.id)));
-    const gap = run.last_seen_at === null ? 0 : Math.max(0, now - run.last_seen_at);
-    const resumed = { replayed, gap_ms: Math.round(gap * 1000) };
-    seq += 1;
-    events.add({ run_id: run.id, seq, at: now, type: "run.resumed", data: JSON.stringify(resumed) });
-  }
-  t.objectStore("leases").put({
-    ...{ run_id: run.id, generation, worker, heartbeat_at: now, via },
-    executed: run.executed,
-  });
-  const row = put(t, {
-    ...{ ...run, status: "EXECUTING", ready_at: null, claimable: 0, worker, stale_reason: null, generation },
-    ...{ recoveries, recovery_seq, seq, started_at: run.started_at ?? now, last_seen_at: now },
-  });
-  return { run: row, status: run.status, fresh };
-}
-
-/**
- * The keys of a list, newest first: those that begin with `prefix` and go on with (created_at, id).
- * @param {import("./records.mjs").RunFilter} filter
- * @param {string[]} prefix
- */
-function newest({ created_after = null, created_before = null, cursor = null }, prefix) {
-  const lower = created_after === null ? prefix : [...prefix, created_after, []];
-  /** @type {any[]} */
-  let upper = [...prefix, []];
-  for (const end of [created_before === null ? null : [created_before], cursor]) {
-    if (end && indexedDB.cmp([...prefix, ...end], upper) < 0) upper = [...prefix, ...end];
-  }
-  return indexedDB.cmp(lower, upper) < 0 ? IDBKeyRange.bound(lower, upper, false, true) : null;
-}
-
-/**
- * Newest first, until `visit` says false.
- * @param {IDBIndex | IDBObjectStore} source
- * @param {IDBKeyRange | null} range
- * @param {(row: any) => boolean | Promise<boolean>} visit
- */
-async function each(source, range, visit) {
-  if (!range) return;
-  const request = source.openCursor(range, "prev");
-  for (let cursor = await done(request); cursor; cursor = await next(request, cursor)) {
-    if (!(await visit(cursor.value))) return;
-  }
-}
-
-/** @param {IDBRequest<IDBCursorWithValue | null>} request @param {IDBCursorWithValue} cursor */
-function next(request, cursor) {
-  cursor.continue();
-  return done(request);
 }
 
 /** A store for Python. @param {string} name @param {import("./database.mjs").Durability} durability */

@@ -1,0 +1,72 @@
+/** Lists of runs, newest first, from the index that has the order already. */
+
+import { done } from "./database.mjs";
+import { bare, find } from "./rows.mjs";
+import { TRANSITIONS } from "./statuses.mjs";
+
+/** @typedef {import("./records.mjs").Run} Run */
+
+/**
+ * With statuses (a job has all of them) one range of an index is read for each.
+ * @param {IDBTransaction} t
+ * @param {import("./records.mjs").RunFilter} filter
+ * @returns {Promise<Run[]>}
+ */
+export async function list(t, filter) {
+  const { statuses = null, job = null, tag = null, limit = 50 } = filter;
+  /** @type {Run[]} */
+  const found = [];
+  const runs = t.objectStore("runs");
+  if (tag !== null) {
+    await each(t.objectStore("tags"), newest(filter, [tag]), async (row) => {
+      const run = await find(t, row.run_id);
+      if (run && (!job || run.job === job) && (!statuses || statuses.includes(run.status))) found.push(run);
+      return found.length < limit;
+    });
+    return found;
+  }
+  const wanted = statuses ?? (job === null ? null : Object.keys(TRANSITIONS));
+  const index = runs.index(wanted === null ? "created" : job === null ? "status" : "job");
+  for (const status of wanted === null ? [null] : new Set(wanted)) {
+    const most = found.length + limit;
+    const prefix = status === null ? [] : job === null ? [status] : [job, status];
+    await each(index, newest(filter, prefix), (row) => found.push(bare(row)) < most);
+  }
+  found.sort((a, b) => indexedDB.cmp([b.created_at, b.id], [a.created_at, a.id]));
+  return found.slice(0, limit);
+}
+
+/**
+ * The keys of a list, newest first: those that begin with `prefix` and go on with (created_at, id).
+ * @param {import("./records.mjs").RunFilter} filter
+ * @param {string[]} prefix
+ */
+function newest({ created_after = null, created_before = null, cursor = null }, prefix) {
+  const lower = created_after === null ? prefix : [...prefix, created_after, []];
+  /** @type {any[]} */
+  let upper = [...prefix, []];
+  for (const end of [created_before === null ? null : [created_before], cursor]) {
+    if (end && indexedDB.cmp([...prefix, ...end], upper) < 0) upper = [...prefix, ...end];
+  }
+  return indexedDB.cmp(lower, upper) < 0 ? IDBKeyRange.bound(lower, upper, false, true) : null;
+}
+
+/**
+ * Newest first, until `visit` says false.
+ * @param {IDBIndex | IDBObjectStore} source
+ * @param {IDBKeyRange | null} range
+ * @param {(row: any) => boolean | Promise<boolean>} visit
+ */
+async function each(source, range, visit) {
+  if (!range) return;
+  const request = source.openCursor(range, "prev");
+  for (let cursor = await done(request); cursor; cursor = await next(request, cursor)) {
+    if (!(await visit(cursor.value))) return;
+  }
+}
+
+/** @param {IDBRequest<IDBCursorWithValue | null>} request @param {IDBCursorWithValue} cursor */
+function next(request, cursor) {
+  cursor.continue();
+  return done(request);
+}
