@@ -135,6 +135,16 @@ class Durable:
             if self._offload is None:
                 worker.engine.offload.close()
 
+    def pause(self, on: bool = True) -> None:
+        """Claim no more runs, until `pause(False)`; what executes goes on. Off when a worker starts."""
+        if self._worker is not None:
+            self._worker.pause(on)
+
+    def look(self) -> None:
+        """Time may have passed unnoticed, say while a tab was frozen: beat and sweep now."""
+        if self._worker is not None:
+            self._worker.look()
+
     async def close(self) -> None:
         """`stop`, and let go of the store if this opened it."""
         if not self._open:
@@ -309,9 +319,13 @@ class Durable:
     async def cancel(self, run_id: str) -> Run[Any]:
         """Cancel a run that hasn't finished. `RunNotFound`; `Conflict` if it has."""
         row = await self._opened.cancel_run(run_id, self.clock.now())
+        self.cancelled(run_id)
+        return Run(self, row)
+
+    def cancelled(self, run_id: str) -> None:
+        """Somebody else cancelled this run in the store: stop it here now, not at the next heartbeat."""
         if self._worker is not None:
             self._worker.cancelled(run_id)
-        return Run(self, row)
 
     async def resume(self, run_id: str) -> Run[Any]:
         """Go on with a FAILED, TIMED_OUT or CANCELLED run from its failed step, checkpoints kept.

@@ -55,7 +55,7 @@ class Worker:
         self._via = "lease"
         self._foreign = False  # others hold leases, as far as we know
         self._look = False  # somebody did something: see who holds leases
-        self._stopping = self._releasing = False
+        self._stopping = self._releasing = self._paused = False
         self._unlisten: Callable[[], None] = lambda: None
         self.engine.slot_freed = self._claim_now.set
 
@@ -139,6 +139,18 @@ class Worker:
         elif warm := self._warm.pop(run_id, None):
             self._spawn(warm.discard())
 
+    def pause(self, on: bool) -> None:
+        """Claim nothing more while on; what executes goes on. Off: look at once who has disappeared."""
+        self._paused = on
+        if not on:
+            self.look()
+
+    def look(self) -> None:
+        """Time may have passed unnoticed: beat or sweep now, not at the next tick."""
+        self._look = True
+        self._beat_now.set()
+        self._claim_now.set()
+
     async def idle(self) -> None:
         """Return once nothing executes and nothing is claimable."""
         await self._idle.wait()
@@ -153,10 +165,14 @@ class Worker:
     def _free(self) -> int:
         return self.concurrency - len(self._tasks) - self.engine.orphans
 
+    @property
+    def _may_claim(self) -> bool:
+        return self._free > 0 and not self._stopping and not self._paused
+
     async def _claim_loop(self) -> None:
         while not self._stopping:
             self._claim_now.clear()
-            while self._free > 0 and not self._stopping and await self._claim_some():
+            while self._may_claim and await self._claim_some():
                 pass
             due = await self.engine.persist(self.store.next_due, lambda: not self._stopping)
             if not self._tasks and not self._claim_now.is_set():
@@ -164,7 +180,7 @@ class Worker:
             wait = _FALLBACK if self.store.announces_all else self.options.heartbeat_interval
             if due is not None:
                 wait = min(wait, max(TICK, due - self.clock.now()))
-            if self._free > 0:
+            if self._free > 0 and not self._paused:
                 await self._wait(self._claim_now, wait)
             else:
                 await self._claim_now.wait()

@@ -233,6 +233,25 @@ export class IndexedDBStore {
     });
   }
 
+  /**
+   * What there is to do: whether anything of these jobs (null: of any) can be claimed, when the next run
+   * is due, and who holds which run.
+   * @param {string[] | null} jobs
+   */
+  async outlook(jobs) {
+    return this.transact(["runs", "leases"], "readonly", async (t) => {
+      const runs = t.objectStore("runs");
+      let claimable = false;
+      for (const range of jobs === null ? [undefined] : jobs.map((job) => under(job))) {
+        claimable ||= (await done(runs.index("claimable").getKey(range ?? under()))) !== undefined;
+      }
+      const cursor = await done(runs.index("due").openKeyCursor());
+      /** @type {Lease[]} */
+      const leases = await done(t.objectStore("leases").getAll());
+      return { claimable, due: cursor ? /** @type {number} */ (cursor.key) : null, leases };
+    });
+  }
+
   /** @returns {Promise<Lease[]>} */
   async leases() {
     return this.transact("leases", "readonly", (t) => done(t.objectStore("leases").getAll()));

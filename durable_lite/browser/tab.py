@@ -1,0 +1,104 @@
+"""The worker's side of a tab: a `Durable` that claims, rests and wakes as the page's main thread says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..durable import Durable
+from ..events import Event
+from ..job import manifest
+from ..stores.indexeddb import IndexedDBStore
+
+__all__ = ["BadJobFile", "Tab", "start"]
+
+Post = Callable[[str, str], object]  # what happened, and JSON text that says more
+
+
+class BadJobFile(Exception):
+    """A job file can't be imported; the message says where and why, for whoever wrote the page."""
+
+
+class Tab:
+    """One worker of one tab. The methods are called by `worker.mjs`."""
+
+    def __init__(self, given: dict[str, Any], jobs: list[ModuleType], post: Post) -> None:
+        self._post = post
+        self._leads = bool(given["leads"])
+        self._via = given["via"]
+        self.store = IndexedDBStore(
+            given["store"], durability=given["durability"], via=self._via, holds_lock=lambda: self._leads
+        )
+        self.app = Durable(self.store, jobs, **given["options"])
+        self.app.listen(self._hear)
+
+    async def start(self) -> str:
+        """Open the store and start the worker; what it knows of its jobs, as JSON text."""
+        await self.store.open()
+        await self.app.start()
+        self.app.pause(not self._leads)
+        return manifest(self.app.jobs)
+
+    def lead(self, on: bool) -> None:
+        """Whether this tab holds the lock: only then it claims."""
+        self._leads = on
+        self.app.pause(not on)
+
+    def rest(self, on: bool) -> None:
+        """The tab may be frozen at any moment: touch no store. Off: see at once what that cost."""
+        self.store.quiet(on)
+        if not on:
+            self.app.look()
+
+    def beat(self) -> None:
+        """The page was hidden: perhaps the last that we hear."""
+        self.app.look()
+
+    def cancelled(self, run_id: str) -> None:
+        """A page cancelled this run in the store."""
+        self.app.cancelled(run_id)
+
+    async def stop(self) -> None:
+        """Release what executes, and let go of the store."""
+        await self.app.stop(0)
+        await self.app.close()
+        await self.store.close()
+
+    def _hear(self, event: Event) -> None:
+        self._post("event", json.dumps(event._asdict()))
+
+
+async def start(given: str, post: Post) -> Tab:
+    """The tab that `given` (JSON text) describes. `BadJobFile` if a job file can't be imported."""
+    options = json.loads(given)
+    return Tab(options, [load(path) for path in options["jobs"]], post)
+
+
+def load(path: str) -> ModuleType:
+    """Import a Python file as the module of its name, with its folder on the path."""
+    file = Path(path)
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(file.stem)
+    except BaseException as error:  # whatever a module does when it is imported
+        raise BadJobFile(_why(file, error)) from error
+
+
+def _why(file: Path, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        where = f"{Path(error.filename or file.name).name}, line {error.lineno}"
+        return f"{where}: {type(error).__name__}: {error.msg}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    where = f"{file.name}, line {frames[-1].lineno}" if frames else file.name
+    hint = ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f' (is {error.name.partition(".")[0]} in Pyodide? else name its wheel in "packages")'
+    return f"{where}: {type(error).__name__}: {error}{hint}"

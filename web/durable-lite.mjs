@@ -1,0 +1,247 @@
+/** Durable runs in a page: usable at once, without Python; the tab that executes starts it by itself. */
+
+import { Host } from "./host.mjs";
+import { IndexedDBStore } from "./indexeddb.mjs";
+import { Leader } from "./leader.mjs";
+import { follow, mustRest } from "./lifecycle.mjs";
+import { Run } from "./run.mjs";
+import { checkOptions } from "./options.mjs";
+import { makeId, newRun } from "./triggers.mjs";
+import { Setup } from "./setup.mjs";
+
+export { Conflict, DurableError, RunNotFound, StoreError, StoreUnavailable } from "./statuses.mjs";
+export { Run, RunFailed } from "./run.mjs";
+
+/** @typedef {import("./host.mjs").TabStatus} TabStatus */
+/** @typedef {import("./options.mjs").TabOptions} TabOptions */
+/** @typedef {import("./triggers.mjs").TriggerOptions} TriggerOptions */
+
+const now = () => Date.now() / 1000;
+const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
+
+/**
+ * Open a store in this tab. Returns before there is any Python: trigger, list and watch at once.
+ * @param {TabOptions} options
+ * @returns {Promise<Tab>}
+ */
+export async function openTab(options) {
+  const tab = new Tab(checkOptions(options));
+  await tab.open();
+  return tab;
+}
+
+/**
+ * A store as one tab sees it. `event` of this target: every live event of every run (`detail`);
+ * `status`: what the tab's Python is doing; `lead`: whether this tab executes.
+ */
+export class Tab extends EventTarget {
+  /** @param {import("./options.mjs").Checked} options */
+  constructor(options) {
+    super();
+    this.options = options;
+    this.store = new IndexedDBStore(options.store, { durability: options.durability });
+    this.setup = new Setup(options);
+    this.host = new Host(() => this.init(), {
+      onstatus: (status) => this.told(status),
+      onevent: (text) => this.heard(text, true),
+      onready: (manifest) => this.know(manifest),
+    });
+    this.leader = new Leader({
+      name: `durable-lite:${options.store}`,
+      locks: options.keepAwake ? globalThis.navigator?.locks : null,
+      onchange: (leads) => this.lead(leads),
+      stalled: () => this.stalled(),
+    });
+    /** @type {Record<string, any> | null} of jobs, as a worker last published it */
+    this.manifest = null;
+    /** @type {string[] | null} the jobs that this tab's own Python knows */
+    this.jobs = null;
+    this.timer = 0;
+    this.closed = false;
+    /** @type {BroadcastChannel | null} */
+    this.live = null;
+    /** @type {Promise<void> | null} */
+    this.looking = null;
+    this.lookAgain = false;
+  }
+
+  /** What the tab's Python is doing. @returns {TabStatus} */
+  get status() {
+    return this.host.status;
+  }
+
+  /** Whether this tab executes runs now. */
+  get leads() {
+    return this.leader.leads;
+  }
+
+  async open() {
+    await this.store.open();
+    this.store.listen((changes) => {
+      if (changes.some((change) => !change.step)) this.look();
+    });
+    this.live = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
+    this.live.onmessage = ({ data }) => this.heard(data, false);
+    if (!this.options.worker) return;
+    this.page = follow((state, before, facts) => this.turn(state, facts));
+    navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
+    this.look();
+  }
+
+  // Runs
+
+  /**
+   * Store a new run; it executes here or in another tab of this origin.
+   * @param {string} job
+   * @param {any} [payload]
+   * @param {TriggerOptions} [options]
+   * @returns {Promise<Run>}
+   */
+  async trigger(job, payload = null, options = {}) {
+    const manifest = this.manifest ?? (this.manifest = JSON.parse((await this.store.get_meta("manifest")) ?? "null"));
+    const at = now();
+    const row = newRun({ id: makeId(at), now: at, job, manifest, payload, options });
+    const [{ run, disposition }] = await this.store.create_runs([row]);
+    return new Run(this, run.id, run, disposition);
+  }
+
+  /**
+   * Runs that match all that is given, newest first.
+   * @param {{status?: string | string[], job?: string, tag?: string, limit?: number}} [filter]
+   * @returns {Promise<Run[]>}
+   */
+  async runs({ status, job = undefined, tag = undefined, limit = 50 } = {}) {
+    const statuses = status === undefined ? null : [status].flat();
+    const rows = await this.store.list_runs({ statuses, job: job ?? null, tag: tag ?? null, limit });
+    return rows.map((row) => new Run(this, row.id, row));
+  }
+
+  /** The handle on a run, whether or not it is there. @param {string} id @returns {Run} */
+  run(id) {
+    return new Run(this, id);
+  }
+
+  /** @param {string} id */
+  async cancel(id) {
+    await this.store.cancel_run(id, now());
+    const text = JSON.stringify({ run_id: id, seq: null, at: now(), type: "run.cancelled", data: {} });
+    this.live?.postMessage(text);
+    this.heard(text, false);
+  }
+
+  /** @param {string} id */
+  async resume(id) {
+    await this.store.resume_run(id, now());
+  }
+
+  /** Let go: what executes here is released, for another tab or the next visit. */
+  async close() {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.page?.stop();
+    await this.host.stop();
+    this.leader.want(false);
+    this.live?.close();
+    await this.store.close();
+  }
+
+  // Who executes
+
+  /** See what there is to do, once more if something happens meanwhile. */
+  look() {
+    if (!this.options.worker || this.closed) return;
+    this.lookAgain = true;
+    this.looking ??= this.consider().finally(() => (this.looking = null));
+  }
+
+  async consider() {
+    while (this.lookAgain && !this.closed) {
+      this.lookAgain = false;
+      const { claimable, due, leases } = await this.store.outlook(this.jobs).catch(() => {
+        this.wake(5);
+        return { claimable: false, due: null, leases: this.leader.leads ? [{ via: "lock", heartbeat_at: now() }] : [] };
+      });
+      const at = now();
+      const locked = leases.some((lease) => lease.via === this.via);
+      const stale = leases.some((lease) => at - lease.heartbeat_at > this.options.staleAfter);
+      const ripe = claimable || (due !== null && due <= at) || stale;
+      this.leader.want(ripe || locked);
+      if (this.leader.leads && (ripe || locked)) this.host.boot();
+      const soon = leases.length ? this.options.heartbeatInterval : Infinity;
+      this.wake(Math.min(soon, due === null ? Infinity : Math.max(0, due - at)));
+    }
+  }
+
+  /** How this tab's worker holds its runs. */
+  get via() {
+    return this.leader.locks ? "lock" : "lease";
+  }
+
+  /** @param {number} seconds */
+  wake(seconds) {
+    clearTimeout(this.timer);
+    if (seconds === Infinity || this.closed) return;
+    this.timer = setTimeout(() => this.look(), Math.min(seconds * 1000 + 1, LONGEST_TIMER));
+  }
+
+  /** Whether runs that are held under the lock have not beaten for too long. */
+  async stalled() {
+    const leases = await this.store.leases();
+    return leases.some((lease) => lease.via === "lock" && now() - lease.heartbeat_at > this.options.staleAfter);
+  }
+
+  /** @param {boolean} leads */
+  lead(leads) {
+    this.host.post({ op: "lead", on: leads });
+    this.dispatchEvent(new CustomEvent("lead", { detail: leads }));
+    if (leads) this.look();
+  }
+
+  /** @param {import("./lifecycle.mjs").PageState} state @param {{event: string, away: number}} facts */
+  turn(state, facts) {
+    const rest = mustRest(state);
+    if (rest) {
+      // Nothing runs after this: the worker falls silent, and the lock goes to another tab.
+      this.host.rest(true);
+      this.leader.rest(true);
+      this.store.quiet(true);
+    } else {
+      this.store.quiet(false);
+      this.host.rest(false);
+      this.leader.rest(false);
+      if (state === "hidden") this.host.post({ op: "beat" });
+      this.look();
+    }
+    this.dispatchEvent(new CustomEvent("page", { detail: { state, ...facts } }));
+  }
+
+  async init() {
+    const setup = await this.setup.init();
+    const { store, durability, python } = this.options;
+    return { ...setup, store, durability, options: python, via: this.via, leads: this.leader.leads };
+  }
+
+  // What is told
+
+  /** @param {string} manifest */
+  know(manifest) {
+    this.manifest = JSON.parse(manifest);
+    this.jobs = Object.keys(this.manifest ?? {});
+    this.host.post({ op: "lead", on: this.leader.leads }); // it may have changed meanwhile
+    this.look();
+  }
+
+  /** @param {TabStatus} status */
+  told(status) {
+    this.options.onStatus?.(status);
+    this.dispatchEvent(new CustomEvent("status", { detail: status }));
+  }
+
+  /** A live event, of this tab's worker or of another tab. @param {string} text @param {boolean} ours */
+  heard(text, ours) {
+    const event = JSON.parse(text);
+    if (ours) this.live?.postMessage(text);
+    else if (event.type === "run.cancelled") this.host.post({ op: "cancelled", run: event.run_id });
+    this.dispatchEvent(new CustomEvent("event", { detail: event }));
+  }
+}

@@ -1,0 +1,128 @@
+/** The page's side of the worker: starts it when this tab is to execute, and restarts what has died. */
+
+/**
+ * What the worker is told first.
+ * @typedef {object} Init
+ * @property {string} pyodide folder of Pyodide's files, with a slash at its end
+ * @property {string} base what the lock's file names are relative to
+ * @property {string | null} version of Pyodide that the build is for
+ * @property {string} stdlib
+ * @property {object} lock
+ * @property {string[]} packages of the lock
+ * @property {string[]} wheels to load besides, by URL
+ * @property {Record<string, number>} sizes of files, by URL
+ * @property {number} bytes all of them
+ * @property {string[]} jobs
+ * @property {string} store
+ * @property {string} durability
+ * @property {string} via
+ * @property {boolean} leads
+ * @property {object} options of Python's `Durable`
+ */
+
+/**
+ * What a tab is doing: `stage` is "idle" (no Python), "download", "jobs", "ready" or "failed".
+ * @typedef {{stage: string, loaded?: number, total?: number, kind?: string, message?: string, detail?: string}} TabStatus
+ */
+
+/**
+ * What the worker is told later.
+ * @typedef {{op: "lead" | "rest" | "beat" | "stop" | "cancelled", on?: boolean, run?: string}} Order
+ */
+
+const BOOT_SECONDS = 30;
+
+export class Host {
+  /**
+   * @param {() => Promise<Init>} init
+   * @param {{onstatus: (status: TabStatus) => void, onevent: (event: string) => void, onready: (manifest: string) => void}} hear
+   */
+  constructor(init, hear) {
+    this.init = init;
+    this.hear = hear;
+    /** @type {Worker | null} */
+    this.worker = null;
+    /** @type {TabStatus} */
+    this.status = { stage: "idle" };
+    this.timer = 0;
+    this.stopped = () => {};
+  }
+
+  /** Start Python, unless it runs or has failed for good. */
+  async boot() {
+    if (this.worker || this.status.stage === "failed") return;
+    const worker = (this.worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" }));
+    worker.onmessage = ({ data }) => this.take(data);
+    worker.onerror = (event) => this.fail("setup", `worker.mjs can't run: ${event.message || "is it there, as text/javascript?"}`);
+    this.patience();
+    try {
+      const init = await this.init();
+      if (this.worker === worker) worker.postMessage({ op: "init", ...init });
+    } catch (error) {
+      this.fail("setup", /** @type {Error} */ (error).message);
+    }
+  }
+
+  /** @param {Order} message */
+  post(message) {
+    this.worker?.postMessage(message);
+  }
+
+  /** @param {any} message */
+  take(message) {
+    const { op } = message;
+    if (op === "event") this.hear.onevent(message.event);
+    else if (op === "stage") {
+      this.patience();
+      this.tell({ stage: message.stage, loaded: message.loaded, total: message.total });
+    } else if (op === "ready") {
+      clearTimeout(this.timer);
+      this.tell({ stage: "ready" });
+      this.hear.onready(message.manifest);
+    } else if (op === "failed") this.fail(message.kind, message.message, message.detail);
+    else if (op === "stopped") this.stopped();
+  }
+
+  /** The page is frozen or comes back: time that passed meanwhile is no delay. @param {boolean} on */
+  rest(on) {
+    this.post({ op: "rest", on });
+    if (on) clearTimeout(this.timer);
+    else if (this.worker && this.status.stage !== "ready") this.patience();
+  }
+
+  /** A start that says nothing for so long has failed. */
+  patience() {
+    clearTimeout(this.timer);
+    const why = `Python has not started: nothing happened for ${BOOT_SECONDS} s after "${this.status.stage}"`;
+    this.timer = setTimeout(() => this.fail("setup", why), BOOT_SECONDS * 1000);
+  }
+
+  /** @param {string} kind @param {string} message @param {string} [detail] */
+  fail(kind, message, detail = "") {
+    clearTimeout(this.timer);
+    this.worker?.terminate();
+    this.worker = null;
+    this.tell({ stage: "failed", kind, message, detail });
+  }
+
+  /** @param {TabStatus} status */
+  tell(status) {
+    this.status = status;
+    this.hear.onstatus(status);
+  }
+
+  /** Release what executes, and end the worker. */
+  async stop() {
+    if (!this.worker) return;
+    const limit = new Promise((resolve) => setTimeout(resolve, 2000));
+    const stopped = new Promise((resolve) => (this.stopped = () => resolve(undefined)));
+    if (this.status.stage === "ready") {
+      this.post({ op: "stop" });
+      await Promise.race([stopped, limit]);
+    }
+    clearTimeout(this.timer);
+    this.worker?.terminate();
+    this.worker = null;
+    this.tell({ stage: "idle" });
+  }
+}

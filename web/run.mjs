@@ -1,0 +1,194 @@
+/** A run as a page sees it: watched from wherever it executes, and steered. */
+
+import { DurableError, FINAL, RunNotFound } from "./statuses.mjs";
+import { decode } from "./values.mjs";
+
+/** @typedef {import("./records.mjs").Run} Row */
+
+/** A run ended without a result; `status` and `error` (type, message) say how. */
+export class RunFailed extends DurableError {
+  /** @param {string} id @param {string} status @param {any} error */
+  constructor(id, status, error) {
+    super(`run ${id} is ${status}${error?.message ? `: ${error.message}` : ""}`);
+    this.id = id;
+    this.status = status;
+    this.error = error;
+  }
+}
+
+/**
+ * The handle on one run. Its events, each with a `detail`, begin with what is stored: `status` (text),
+ * `progress` ({current, total, message}), `step`, `log`, and `event` for each event of any kind.
+ */
+export class Run extends EventTarget {
+  /**
+   * @param {import("./durable-lite.mjs").Tab} tab
+   * @param {string} id
+   * @param {Row | null} [row] as it was when last looked at
+   * @param {string | null} [disposition] of a trigger: "created" or "idempotent"
+   */
+  constructor(tab, id, row = null, disposition = null) {
+    super();
+    this.tab = tab;
+    this.id = id;
+    this.row = row;
+    this.disposition = disposition;
+    /** @type {(() => void) | null} */
+    this.unwatch = null;
+    this.seq = 0;
+    this.shown = { status: "", progress: "" };
+    /** @type {Promise<void> | null} */
+    this.reading = null;
+    this.again = false;
+  }
+
+  get job() {
+    return this.row?.job ?? null;
+  }
+  get status() {
+    return this.row?.status ?? null;
+  }
+  get finished() {
+    return FINAL.includes(this.row?.status ?? "");
+  }
+  get payload() {
+    return this.row && decode(this.row.payload);
+  }
+  get output() {
+    return this.row?.output ? decode(this.row.output) : null;
+  }
+  get error() {
+    return this.row?.error ? JSON.parse(this.row.error) : null;
+  }
+  get progress() {
+    return this.row?.progress ? JSON.parse(this.row.progress) : null;
+  }
+  get createdAt() {
+    return this.row && new Date(this.row.created_at * 1000);
+  }
+
+  /** Look again; returns itself. `RunNotFound` when it is not there. */
+  async refresh() {
+    const row = await this.tab.store.get_run(this.id);
+    if (!row) throw new RunNotFound(this.id);
+    this.row = row;
+    return this;
+  }
+
+  /**
+   * The job's output, once it has ended, whichever tab executes it. Throws `RunFailed`.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<any>}
+   */
+  async result({ signal } = {}) {
+    signal?.throwIfAborted();
+    await this.refresh();
+    if (!this.finished) await this.end(signal);
+    if (this.status === "COMPLETED") return this.output;
+    throw new RunFailed(this.id, this.status ?? "", this.error);
+  }
+
+  /** @param {AbortSignal} [signal] */
+  end(signal) {
+    const { promise, resolve, reject } = Promise.withResolvers();
+    const hear = () => this.finished && resolve(undefined);
+    const give_up = () => reject(signal?.reason);
+    signal?.addEventListener("abort", give_up);
+    this.addEventListener("status", hear);
+    return promise.finally(() => {
+      this.removeEventListener("status", hear);
+      signal?.removeEventListener("abort", give_up);
+    });
+  }
+
+  /** Steps and waits: completed ones in order, then the others. */
+  steps() {
+    return this.tab.store.load_steps(this.id);
+  }
+  /** Lines of the run log. */
+  logs() {
+    return this.tab.store.read_logs(this.id);
+  }
+  cancel() {
+    return this.tab.cancel(this.id);
+  }
+  resume() {
+    return this.tab.resume(this.id);
+  }
+
+  /** Watch while anybody listens. @type {EventTarget["addEventListener"]} */
+  addEventListener(type, listener, options) {
+    super.addEventListener(type, listener, options);
+    if (!this.unwatch) this.watch();
+  }
+
+  /** Hear no more. */
+  close() {
+    this.unwatch?.();
+    this.unwatch = null;
+  }
+
+  watch() {
+    const unlisten = this.tab.store.listen((changes) => {
+      if (changes.some(({ run_id }) => run_id === null || run_id === this.id)) this.read();
+    });
+    const live = (/** @type {any} */ { detail }) => {
+      if (detail.run_id === this.id && detail.type !== "run.cancelled") this.tell(detail);
+    };
+    this.tab.addEventListener("event", live);
+    this.unwatch = () => {
+      unlisten();
+      this.tab.removeEventListener("event", live);
+    };
+    this.read();
+  }
+
+  /** Tell what has been stored since the last look. */
+  read() {
+    this.again = true;
+    this.reading ??= this.readAll().finally(() => (this.reading = null));
+  }
+
+  async readAll() {
+    while (this.again && this.unwatch) {
+      this.again = false;
+      try {
+        // First the row: what it says is then among the events.
+        await this.refresh();
+        const events = await this.tab.store.read_events(this.id, this.seq, 1000);
+        this.again ||= events.length === 1000;
+        for (const event of events) {
+          this.seq = event.seq;
+          this.tell({ ...event, data: JSON.parse(event.data) });
+        }
+      } catch (error) {
+        if (error instanceof RunNotFound) return;
+        setTimeout(() => this.read(), 1000); // the store is down for the moment
+        return;
+      }
+      if (this.row?.progress && this.row.progress !== this.shown.progress) {
+        this.shown.progress = this.row.progress;
+        this.emit("progress", this.progress);
+      }
+      if (this.row && this.row.status !== this.shown.status) {
+        this.shown.status = this.row.status;
+        this.emit("status", this.row.status);
+      }
+    }
+  }
+
+  /** @param {{type: string, data: any}} event */
+  tell(event) {
+    if (event.type === "run.progress") {
+      this.shown.progress = JSON.stringify(event.data);
+      this.emit("progress", event.data);
+    } else if (event.type.startsWith("step.")) this.emit("step", event);
+    else if (event.type === "run.log") this.emit("log", event.data);
+    this.emit("event", event);
+  }
+
+  /** @param {string} type @param {any} detail */
+  emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

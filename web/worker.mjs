@@ -1,0 +1,131 @@
+/** The tab's worker: starts Pyodide when there is work, and hands the page's words to Python. */
+
+import * as indexeddb from "./indexeddb.mjs";
+
+/** @typedef {import("./host.mjs").Init} Init */
+
+/** @type {any} */
+let tab = null;
+/** What the page said before Python was there. @type {import("./host.mjs").Order[]} */
+const early = [];
+
+/** @param {string} op @param {object} [more] */
+const post = (op, more = {}) => postMessage({ op, ...more });
+
+self.onmessage = async ({ data }) => {
+  if (data.op === "init") {
+    try {
+      await start(data);
+    } catch (error) {
+      post("failed", describe(error));
+    }
+  } else if (tab) obey(data);
+  else early.push(data);
+};
+
+/** @param {import("./host.mjs").Order} message */
+function obey({ op, on, run }) {
+  if (op === "lead") tab.lead(on);
+  else if (op === "cancelled") tab.cancelled(run);
+  else if (op === "rest") tab.rest(on);
+  else if (op === "beat") tab.beat();
+  else if (op === "stop") tab.stop().finally(() => post("stopped"));
+}
+
+/** @param {Init} init */
+async function start(init) {
+  stage("download", 0, init.bytes);
+  report(init);
+  mustCompile();
+  const { loadPyodide, version } = await imported(init.pyodide + "pyodide.mjs");
+  if (init.version && version !== init.version) {
+    const wanted = `durable_lite was built for Pyodide ${init.version}`;
+    throw new StartError(`${wanted}, but ${init.pyodide} is ${version}: run \`durable-lite web build\` again`);
+  }
+  const python = await loadPyodide({
+    indexURL: init.pyodide,
+    stdLibURL: init.stdlib,
+    lockFileContents: init.lock,
+    packageBaseUrl: init.base,
+    packages: init.packages,
+    fullStdLib: false,
+    env: { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" },
+  });
+  if (init.wheels.length) await python.loadPackage(init.wheels);
+  stage("jobs");
+  python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
+  const paths = await Promise.all(init.jobs.map((url) => fetchJob(python, url)));
+  const { store, durability, via, leads, options } = init;
+  const given = { store, durability, via, leads, options, jobs: paths };
+  const module = python.pyimport("durable_lite.browser.tab");
+  const told = (/** @type {string} */ op, /** @type {string} */ text) => post(op, { [op]: text });
+  tab = await module.start(JSON.stringify(given), told);
+  const manifest = await tab.start();
+  for (const message of early.splice(0)) obey(message);
+  post("ready", { manifest });
+}
+
+/** @param {string} stage @param {number} [loaded] @param {number} [total] */
+function stage(stage, loaded = 0, total = 0) {
+  post("stage", { stage, loaded, total });
+}
+
+/** Tell of each file that has come; their bodies are Pyodide's, and stay in the browser's code cache. */
+function report(/** @type {Init} */ { bytes, sizes }) {
+  let loaded = 0;
+  new PerformanceObserver((list) => {
+    for (const { name } of list.getEntries()) loaded += sizes[name] ?? 0;
+    if (!tab) stage("download", Math.min(loaded, bytes), bytes);
+  }).observe({ type: "resource", buffered: true });
+}
+
+/** Without permission to compile, Pyodide waits for ever. */
+function mustCompile() {
+  try {
+    new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]));
+  } catch (error) {
+    throw new StartError(
+      "the page's Content-Security-Policy forbids WebAssembly: add 'wasm-unsafe-eval' to script-src, " +
+        "also in the headers of worker.mjs",
+    );
+  }
+}
+
+/** @param {string} url */
+async function imported(url) {
+  try {
+    return await import(url);
+  } catch (error) {
+    const answer = await fetch(url).catch(() => null);
+    const type = answer?.headers.get("content-type") ?? "";
+    if (!answer) throw new StartError(`${url} can't be fetched: ${/** @type {Error} */ (error).message}`);
+    if (!answer.ok) throw new StartError(`${url} answers ${answer.status}: is Pyodide there?`);
+    if (!/javascript/.test(type)) {
+      throw new StartError(`${url} comes as "${type}": the server must send .mjs files as text/javascript`);
+    }
+    throw error;
+  }
+}
+
+/** @param {any} python @param {string} url @returns {Promise<string>} */
+async function fetchJob(python, url) {
+  const answer = await fetch(url, { cache: "no-cache" }).catch(() => null);
+  if (!answer?.ok) throw new StartError(`the job file ${url} can't be fetched (${answer?.status ?? "no answer"})`);
+  const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "");
+  if (!/^[^\W\d]\w*\.py$/.test(name)) throw new StartError(`the job file ${url} has no name of a Python module`);
+  python.FS.mkdirTree("/jobs");
+  python.FS.writeFile(`/jobs/${name}`, await answer.text());
+  return `/jobs/${name}`;
+}
+
+class StartError extends Error {}
+
+/** @param {any} error */
+function describe(error) {
+  // The message of a Python error is its traceback, whose last line says it.
+  const text = String(error?.message ?? error);
+  const last = error?.type ? (text.trim().split("\n").pop() ?? text) : text;
+  const message = last.replace(/^durable_lite\.browser\.tab\.BadJobFile: /, "");
+  const kind = error?.type === "BadJobFile" ? "jobs" : error instanceof StartError ? "setup" : "python";
+  return { kind, message, detail: error?.type ? text : "" };
+}
