@@ -5,7 +5,7 @@ import { IndexedDBStore } from "./indexeddb.mjs";
 import { Leader } from "./leader.mjs";
 import { follow, mustRest } from "./lifecycle.mjs";
 import { Run } from "./run.mjs";
-import { checkOptions } from "./options.mjs";
+import { checkOptions } from "./tab-options.mjs";
 import { makeId, newRun } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
@@ -13,7 +13,7 @@ export { Conflict, DurableError, RunNotFound, StoreError, StoreUnavailable } fro
 export { Run, RunFailed } from "./run.mjs";
 
 /** @typedef {import("./host.mjs").TabStatus} TabStatus */
-/** @typedef {import("./options.mjs").TabOptions} TabOptions */
+/** @typedef {import("./tab-options.mjs").TabOptions} TabOptions */
 /** @typedef {import("./triggers.mjs").TriggerOptions} TriggerOptions */
 
 const now = () => Date.now() / 1000;
@@ -35,7 +35,7 @@ export async function openTab(options) {
  * `status`: what the tab's Python is doing; `lead`: whether this tab executes.
  */
 export class Tab extends EventTarget {
-  /** @param {import("./options.mjs").Checked} options */
+  /** @param {import("./tab-options.mjs").Checked} options */
   constructor(options) {
     super();
     this.options = options;

@@ -3,7 +3,7 @@
 import { StoreError } from "./statuses.mjs";
 
 export class Setup {
-  /** @param {import("./options.mjs").Checked} options */
+  /** @param {import("./tab-options.mjs").Checked} options */
   constructor(options) {
     this.options = options;
   }
