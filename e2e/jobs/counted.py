@@ -1,0 +1,51 @@
+"""Jobs whose steps tell a server that they execute: what a page says of itself proves nothing."""
+
+import asyncio
+
+from js import fetch
+
+from durable_lite import Context, Retry, job
+
+
+async def tell(what: str) -> None:
+    await fetch(f"/tell/{what}")
+
+
+async def visit(run: str, i: int, seconds: float) -> int:
+    await tell(f"{run}/begin/{i}")
+    await asyncio.sleep(seconds)
+    await tell(f"{run}/end/{i}")
+    return i
+
+
+@job
+async def pages(ctx: Context, payload: dict) -> int:
+    total = 0
+    for i in range(payload["steps"]):
+        total += await ctx.step(f"step-{i:03}", visit, payload["name"], i, payload.get("seconds", 0.05))
+        ctx.progress(i + 1, payload["steps"], f"page {i + 1}")
+    return total
+
+
+@job
+async def naps(ctx: Context, payload: dict) -> str:
+    await ctx.step("before", visit, payload["name"], 0, 0)
+    await ctx.sleep("nap", payload["seconds"])
+    await ctx.step("after", visit, payload["name"], 1, 0)
+    return "rested"
+
+
+@job
+async def hangs(ctx: Context, payload: dict) -> None:
+    """Fetches what never ends, until it is cancelled."""
+    await ctx.step("hang", fetch_for_ever, payload["name"])
+
+
+async def fetch_for_ever(name: str) -> None:
+    await tell(f"{name}/begin/0")
+    await fetch(f"/hang/{name}")
+
+
+@job(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))
+async def fails(ctx: Context, payload: dict) -> None:
+    raise ValueError("<img src=x onerror=alert(1)>")

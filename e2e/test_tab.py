@@ -1,0 +1,307 @@
+"""The same job in a tab that is suspended, crashed, closed or killed: nothing finished is done again."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from durable_lite.testing import tabs
+from e2e.durable_site import DurableSite, serve
+
+pytestmark = pytest.mark.timeout(60)
+JOBS = Path(__file__).parent / "jobs"
+QUICK = {"heartbeatInterval": "500ms", "staleAfter": "2s", "durability": "relaxed"}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    from durable_lite.web.build import Plan, build
+
+    out = tmp_path_factory.mktemp("static") / "site"
+    build(Plan(out, jobs=(JOBS / "counted.py",), brotli=False))
+    return out
+
+
+@pytest.fixture
+def site(built):
+    with serve(built) as site:
+        yield site
+
+
+async def opened(context, site: DurableSite, **options) -> Page:
+    page = await context.new_page()
+    await page.goto(site.url(**(QUICK | options)))
+    await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open")
+    return page
+
+
+async def trigger(page: Page, job: str, **payload) -> str:
+    return await page.evaluate(
+        "async ([job, payload]) => (await tab.trigger(job, payload)).id", [job, payload]
+    )
+
+
+async def row(page: Page, run: str) -> dict:
+    return await page.evaluate("id => tab.store.get_run(id)", run)
+
+
+async def events(page: Page, run: str) -> list[dict]:
+    found = await page.evaluate("id => tab.store.read_events(id, 0, 10000)", run)
+    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
+    return [event | {"data": json.loads(event["data"])} for event in found]
+
+
+async def types(page: Page, run: str) -> list[str]:
+    return [event["type"] for event in await events(page, run) if event["type"] != "step.completed"]
+
+
+async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float = 30) -> dict:
+    async def over() -> dict | None:
+        found = await row(page, run)
+        return found if found and found["finished_at"] else None
+
+    found = await tabs.until(over, timeout=timeout, why="the run ends")
+    assert found["status"] == status, found
+    return found
+
+
+async def begun(site: DurableSite, name: str, step: int, timeout: float = 30) -> None:
+    await tabs.until(lambda: site.told[f"{name}/begin/{step}"], timeout=timeout, why=f"step {step} of {name}")
+
+
+def interrupted(site: DurableSite, name: str, steps: int, times: int = 1) -> None:
+    """Every step was executed, and so often only those in flight twice."""
+    counts = site.executed(name)
+    assert len(counts) == steps
+    assert all(counts), counts
+    assert sum(counts) <= steps + times, counts
+    assert all(count == 1 for count in site.executed(name, "end")), site.executed(name, "end")
+
+
+async def test_a_run_in_a_tab(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        assert await page.evaluate("tab.status.stage") == "idle"
+        run = await trigger(page, "pages", name="a", steps=5)
+        found = await ended(page, run)
+        assert json.loads(found["output"]) == 10
+        assert site.executed("a") == [1] * 5
+        assert await types(page, run) == ["run.triggered", "run.claimed", "run.completed"]
+        stages = [status["stage"] for status in await page.evaluate("statuses")]
+        assert list(dict.fromkeys(stages)) == ["download", "jobs", "ready"]
+        assert await page.evaluate("id => tab.run(id).result()", run) == 10
+        await tabs.until(lambda: page.evaluate("!tab.leads"), why="the lock is let go")
+
+
+async def test_a_short_freeze_changes_nothing(suspendable_context, site):
+    async with suspendable_context() as context:
+        other = await opened(context, site, worker=False)
+        page = await opened(context, site, staleAfter="20s")
+        run = await trigger(page, "pages", name="short", steps=20, seconds=0.1)
+        await begun(site, "short", 4)
+        await tabs.freeze(page, behind=other)
+        await asyncio.sleep(1)
+        at = sum(site.executed("short"))
+        await asyncio.sleep(0.5)
+        assert sum(site.executed("short")) == at
+        await tabs.thaw(page)
+        await ended(other, run)
+        assert site.executed("short") == [1] * 20
+        assert "run.stale" not in await types(other, run)
+
+
+async def test_a_long_freeze_and_nobody_else(suspendable_context, site):
+    async with suspendable_context() as context:
+        other = await opened(context, site, worker=False)
+        page = await opened(context, site)
+        run = await trigger(page, "pages", name="long", steps=20, seconds=0.2)
+        await begun(site, "long", 4)
+        await tabs.freeze(page, behind=other)
+        await asyncio.sleep(4)
+        before = len(site.executed("long"))
+        await tabs.thaw(page)
+        found = await ended(other, run)
+        interrupted(site, "long", 20)
+        assert 4 < before < 20
+        seen = await events(other, run)
+        [stale] = [event for event in seen if event["type"] == "run.stale"]
+        assert stale["data"]["reason"] == "suspended"
+        [resumed] = [event for event in seen if event["type"] == "run.resumed"]
+        assert resumed["data"]["replayed"] >= 4
+        assert resumed["data"]["gap_ms"] > 2000
+        assert found["recoveries"] == 0
+
+
+async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        run = await trigger(page, "pages", name="two", steps=20, seconds=0.2)
+        await begun(site, "two", 4)
+        other = await opened(context, site)
+        await tabs.freeze(page, behind=other)
+        await ended(other, run)
+        await tabs.thaw(page)
+        await asyncio.sleep(1)
+        interrupted(site, "two", 20)
+        seen = await events(other, run)
+        assert [event["data"]["reason"] for event in seen if event["type"] == "run.stale"] == ["worker gone"]
+        assert [event["type"] for event in seen].count("run.completed") == 1
+
+
+@pytest.mark.parametrize("how", ["close", "crash", "kill", "navigate"])
+async def test_a_second_tab_takes_over_from_one_that_is_gone(suspendable_context, site, how):
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        run = await trigger(page, "pages", name=how, steps=20, seconds=0.2)
+        await begun(site, how, 4)
+        other = await opened(context, site)
+        if how == "close":
+            await page.close()
+        elif how == "crash":
+            await tabs.crash(page)
+        elif how == "kill":
+            await tabs.kill_renderer(page)
+        else:
+            await tabs.leave(page)
+        await ended(other, run)
+        interrupted(site, how, 20)
+        assert (await types(other, run)).count("run.completed") == 1
+
+
+async def test_a_page_that_is_loaded_again_goes_on_at_once(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, staleAfter="30s")
+        run = await trigger(page, "pages", name="reload", steps=20, seconds=0.2)
+        await begun(site, "reload", 4)
+        await page.reload()
+        await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open again")
+        await ended(page, run, timeout=20)
+        interrupted(site, "reload", 20)
+
+
+async def test_away_and_back_through_the_cache_of_pages(suspendable_context, site):
+    async with suspendable_context() as context:
+        other = await opened(context, site, worker=False)
+        page = await opened(context, site)
+        run = await trigger(page, "pages", name="back", steps=20, seconds=0.2)
+        await begun(site, "back", 4)
+        await tabs.leave(page, site.url().replace("tab.html", "plain.html"))
+        await asyncio.sleep(3)
+        await tabs.come_back(page)
+        await ended(other, run)
+        interrupted(site, "back", 20)
+
+
+async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, site):
+    async with suspendable_browser() as browser:
+        page = await opened(browser.context, site, staleAfter="30s")
+        run = await trigger(page, "pages", name="browser", steps=20, seconds=0.2)
+        await begun(site, "browser", 6)
+        done = sum(site.executed("browser", "end"))
+        await browser.kill()
+        context = await browser.reopen()
+        page = await opened(context, site, staleAfter="30s")
+        await ended(page, run, timeout=20)
+        assert (await row(page, run))["generation"] == 3  # claimed, stale, claimed
+        interrupted(site, "browser", 20)
+        assert done >= 6
+
+
+async def test_a_machine_that_sleeps(suspendable_context, site):
+    """No event, and the lock stays held: only the heartbeat tells."""
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        run = await trigger(page, "pages", name="sleep", steps=30, seconds=0.2)
+        await begun(site, "sleep", 4)
+        other = await opened(context, site)
+        async with tabs.machine_asleep(page):
+            await tabs.until(lambda: other.evaluate("tab.leads"), timeout=10, why="the lock is stolen")
+            await ended(other, run)
+        await asyncio.sleep(1)
+        interrupted(site, "sleep", 30)
+        assert (await types(other, run)).count("run.completed") == 1
+
+
+async def test_a_hidden_tab_goes_on(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        other = await opened(context, site, worker=False)
+        await tabs.hide(page, behind=other)
+        run = await trigger(page, "naps", name="hidden", seconds=3)
+        await ended(other, run)
+        assert site.executed("hidden") == [1, 1]
+        assert "run.stale" not in await types(other, run)
+
+
+async def test_a_cancel_reaches_a_fetch_in_flight(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, heartbeatInterval="10s", staleAfter="60s")
+        other = await opened(context, site, worker=False)
+        run = await trigger(page, "hangs", name="hang")
+        await begun(site, "hang", 0)
+        await other.evaluate("id => tab.cancel(id)", run)
+        await tabs.until(lambda: site.told["hang/gone"], timeout=5, why="the request is given up")
+        await ended(other, run, "CANCELLED")
+
+
+async def test_one_of_two_tabs_executes_each_run(suspendable_context, site):
+    async with suspendable_context() as context:
+        first, second = await opened(context, site), await opened(context, site)
+        runs = [
+            await trigger(page, "pages", name=f"r{i}", steps=5) for i, page in enumerate([first, second] * 5)
+        ]
+        for i, run in enumerate(runs):
+            await ended(second, run)
+            assert site.executed(f"r{i}") == [1] * 5
+
+
+CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
+
+
+async def test_a_strict_content_security_policy(suspendable_context, site):
+    site.headers["Content-Security-Policy"] = CSP
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        assert not await page.evaluate("crossOriginIsolated")
+        run = await trigger(page, "pages", name="csp", steps=3)
+        await ended(page, run)
+
+
+async def failure(page: Page) -> dict:
+    await tabs.until(lambda: page.evaluate("tab.status.stage === 'failed'"), timeout=30, why="it fails")
+    return await page.evaluate("tab.status")
+
+
+async def test_a_policy_without_webassembly_is_named(suspendable_context, site):
+    site.headers["Content-Security-Policy"] = CSP.replace(" 'wasm-unsafe-eval'", "")
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        await trigger(page, "pages", name="none", steps=3)
+        assert "'wasm-unsafe-eval'" in (await failure(page))["message"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def oops(:\n    pass\n", "bad.py, line 1: SyntaxError"),
+        ("import nothing_there\n", "bad.py, line 1: ModuleNotFoundError: No module named 'nothing_there'"),
+        ("x = 1\n1 / 0\n", "bad.py, line 2: ZeroDivisionError"),
+    ],
+)
+async def test_a_bad_job_file_is_named(suspendable_context, site, built, source, message):
+    (built / "bad.py").write_text(source)
+    async with suspendable_context() as context:
+        page = await opened(context, site, jobs=f"{site.base}/bad.py")
+        await trigger(page, "pages", name="none", steps=3)
+        found = await failure(page)
+        assert found["kind"] == "jobs"
+        assert message in found["message"]
+
+
+async def test_a_job_file_that_is_not_there(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, jobs=f"{site.base}/missing.py")
+        await trigger(page, "pages", name="none", steps=3)
+        assert "missing.py can't be fetched (404)" in (await failure(page))["message"]
