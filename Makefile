@@ -1,7 +1,7 @@
 # Every target does its own set-up; a second run finds it done. PYTHON names another interpreter.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format types unit pyodide bench clean
+.PHONY: help setup demo test lint format types unit pyodide e2e bench clean
 
 BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
@@ -15,7 +15,7 @@ NODE_READY := node_modules/.ready
 PYODIDE_READY := $(SITE)/.ready
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(PYTHON_READY) $(PYODIDE_READY) ## Create .venv, node_modules and .cache
 
@@ -41,6 +41,10 @@ unit: $(PYTHON_READY) ## Run the tests on CPython (ARGS="-k name")
 
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
 	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)
+
+e2e: $(PYTHON_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
+	@scripts/need-chromium
+	$(BIN)/pytest e2e $(ARGS)
 
 bench: $(PYTHON_READY) ## Measure
 	$(BIN)/python -m benchmarks
