@@ -3,6 +3,7 @@
 import asyncio
 
 from js import fetch
+from pyodide.http import pyfetch
 
 from durable_lite import Context, Retry, job
 
@@ -43,7 +44,7 @@ async def hangs(ctx: Context, payload: dict) -> None:
 
 async def fetch_for_ever(name: str) -> None:
     await tell(f"{name}/begin/0")
-    await fetch(f"/hang/{name}")
+    await pyfetch(f"/hang/{name}")  # given up when the step is cancelled
 
 
 @job(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))
