@@ -305,3 +305,20 @@ async def test_a_job_file_that_is_not_there(suspendable_context, site):
         page = await opened(context, site, jobs=f"{site.base}/missing.py")
         await trigger(page, "pages", name="none", steps=3)
         assert "missing.py can't be fetched (404)" in (await failure(page))["message"]
+
+
+@pytest.mark.parametrize("how", ["reload", "another tab"])
+async def test_files_that_steps_wrote_survive_with_their_checkpoints(suspendable_context, site, how):
+    async with suspendable_context() as context:
+        page = await opened(context, site, files="/files")
+        run = await trigger(page, "writes", name="files", steps=8)
+        await begun(site, "files", 4)
+        if how == "reload":
+            await page.reload()
+            await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open again")
+        else:
+            old, page = page, await opened(context, site, files="/files")
+            await old.close()
+        found = await ended(page, run)
+        assert json.loads(found["output"]) == "".join(f"{i};" for i in range(8))
+        interrupted(site, "files", 8)

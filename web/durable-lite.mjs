@@ -217,8 +217,8 @@ export class Tab extends EventTarget {
 
   async init() {
     const setup = await this.setup.init();
-    const { store, durability, python } = this.options;
-    return { ...setup, store, durability, options: python, via: this.via, leads: this.leader.leads };
+    const { store, durability, files, python } = this.options;
+    return { ...setup, store, durability, files, options: python, via: this.via, leads: this.leader.leads };
   }
 
   // What is told

@@ -15,6 +15,7 @@
  * @property {string[]} jobs
  * @property {string} store
  * @property {string} durability
+ * @property {string | null} files folder that survives
  * @property {string} via
  * @property {boolean} leads
  * @property {object} options of Python's `Durable`

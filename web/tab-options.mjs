@@ -15,6 +15,8 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  * @property {number | string} [heartbeatInterval]
  * @property {number | string} [staleAfter]
  * @property {number} [concurrency] runs that execute at a time
+ * @property {string} [files] a folder of Python's, say "/files", that survives: kept in the origin's private
+ *   file system, and written there before each checkpoint
  * @property {boolean} [keepAwake] hold a Web Lock on the main thread while runs execute (default true)
  * @property {boolean} [worker] false: only trigger and watch
  * @property {string} [environment] text that runs carry
@@ -32,6 +34,7 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  * @property {"strict" | "relaxed"} durability
  * @property {number} heartbeatInterval
  * @property {number} staleAfter
+ * @property {string | null} files
  * @property {boolean} keepAwake
  * @property {boolean} worker
  * @property {((status: import("./host.mjs").TabStatus) => void) | null} onStatus
@@ -40,7 +43,7 @@ import { InvalidOption, seconds } from "./triggers.mjs";
 
 const KNOWN = [
   ...["store", "jobs", "manifest", "pyodide", "wheel", "packages", "durability", "heartbeatInterval"],
-  ...["staleAfter", "concurrency", "keepAwake", "worker", "environment", "onStatus"],
+  ...["staleAfter", "concurrency", "keepAwake", "worker", "environment", "files", "onStatus"],
 ];
 
 /** @param {TabOptions} options @returns {Checked} */
@@ -62,7 +65,10 @@ export function checkOptions(options) {
   const beat = seconds(heartbeatInterval, "heartbeatInterval");
   const stale = seconds(staleAfter, "staleAfter");
   if (stale < 2 * beat) throw new InvalidOption("staleAfter", "must be at least twice heartbeatInterval");
-  const { environment = null, onStatus = null, jobs, packages = [] } = options;
+  const { environment = null, onStatus = null, files = null, jobs, packages = [] } = options;
+  if (files !== null && !/^\/[\w-]+(\/[\w-]+)*$/.test(files)) {
+    throw new InvalidOption("files", `expected a path such as "/files", got ${JSON.stringify(files)}`);
+  }
   return {
     ...{ store: rest.join(":"), durability, heartbeatInterval: beat, staleAfter: stale, onStatus },
     jobs: jobs === undefined ? null : [jobs].flat().map((one) => absolute(one, "jobs")),
@@ -70,6 +76,7 @@ export function checkOptions(options) {
     pyodide: options.pyodide === undefined ? null : absolute(options.pyodide, "pyodide").replace(/\/?$/, "/"),
     wheel: options.wheel === undefined ? null : absolute(options.wheel, "wheel"),
     packages: packages.map((one) => absolute(one, "packages")),
+    files,
     keepAwake: flag(options.keepAwake, "keepAwake"),
     worker: flag(options.worker, "worker"),
     python: { heartbeat_interval: beat, stale_after: stale, concurrency, environment },

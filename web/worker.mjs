@@ -6,6 +6,9 @@ import * as indexeddb from "./indexeddb.mjs";
 
 /** @type {any} */
 let tab = null;
+/** Files that survive, in both directions. @type {{load: () => Promise<void>, save: () => Promise<void>} | null} */
+let files = null;
+let leading = false;
 /** What the page said before Python was there. @type {import("./host.mjs").Order[]} */
 const early = [];
 
@@ -25,11 +28,36 @@ self.onmessage = async ({ data }) => {
 
 /** @param {import("./host.mjs").Order} message */
 function obey({ op, on, run }) {
-  if (op === "lead") tab.lead(on);
+  if (op === "lead") lead(Boolean(on));
   else if (op === "cancelled") tab.cancelled(run);
   else if (op === "rest") tab.rest(on);
   else if (op === "beat") tab.beat();
   else if (op === "stop") tab.stop().finally(() => post("stopped"));
+}
+
+/** @param {boolean} on */
+async function lead(on) {
+  leading = on;
+  if (on) await files?.load(); // another tab may have written them
+  if (leading === on) tab.lead(on);
+}
+
+/**
+ * Mount a folder of the origin's private file system.
+ * @param {any} python
+ * @param {string} path
+ * @param {string} name
+ */
+async function mount(python, path, name) {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle(`durable-lite.${encodeURIComponent(name)}`, { create: true });
+  python.FS.mkdirTree(path);
+  const { syncfs } = await python.mountNativeFS(path, folder);
+  const load = () =>
+    new Promise((resolve, reject) => {
+      python.FS.syncfs(true, (/** @type {unknown} */ error) => (error ? reject(error) : resolve(undefined)));
+    });
+  files = { load: /** @type {() => Promise<void>} */ (load), save: () => syncfs() };
 }
 
 /** @param {Init} init */
@@ -54,12 +82,13 @@ async function start(init) {
   if (init.wheels.length) await python.loadPackage(init.wheels);
   stage("jobs");
   python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
+  if (init.files) await mount(python, init.files, init.store);
   const paths = await Promise.all(init.jobs.map((url) => fetchJob(python, url)));
   const { store, durability, via, leads, options } = init;
   const given = { store, durability, via, leads, options, jobs: paths };
   const module = python.pyimport("durable_lite.browser.tab");
   const told = (/** @type {string} */ op, /** @type {string} */ text) => post(op, { [op]: text });
-  tab = await module.start(JSON.stringify(given), told);
+  tab = await module.start(JSON.stringify(given), told, files?.save ?? null);
   const manifest = await tab.start();
   for (const message of early.splice(0)) obey(message);
   post("ready", { manifest });

@@ -49,9 +49,7 @@ def proxy(function: Callable[..., Any]) -> Any:
 def _as_url(name: str, seen: dict[str, str]) -> str:
     """A module, with those that it imports inside it, as one URL."""
     if name not in seen:
-        source = _imports.sub(
-            lambda found: f'{found[1]}"{_as_url(found[2], seen)}";', _read(f"{name}.mjs")
-        )
+        source = _imports.sub(lambda found: f'{found[1]}"{_as_url(found[2], seen)}";', _read(f"{name}.mjs"))
         seen[name] = "data:text/javascript;base64," + base64.b64encode(source.encode()).decode()
     return seen[name]
 
@@ -59,7 +57,7 @@ def _as_url(name: str, seen: dict[str, str]) -> str:
 def _read(name: str) -> str:
     """From the package's data, or from the repository that it is installed from."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "web_assets", package.parent / "web"):
+    for folder in (package / "web" / "assets", package.parent / "web"):
         if (folder / name).is_file():
             return (folder / name).read_text(encoding="utf-8")
     raise StoreError(f"this installation of durable_lite has no {name}")

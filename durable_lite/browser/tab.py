@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..durable import Durable
+from ..errors import StoreUnavailable
 from ..events import Event
 from ..job import manifest
+from ..records import Refusal, Settlement, StepRow
 from ..stores.indexeddb import IndexedDBStore
 
 __all__ = ["BadJobFile", "Tab", "start"]
 
 Post = Callable[[str, str], object]  # what happened, and JSON text that says more
+
+
+class _FilesFirst(IndexedDBStore):
+    """Writes the tab's files before each checkpoint, so that what a step wrote survives with it."""
+
+    def __init__(self, save: Callable[[], Awaitable[None]], *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._save = save
+        self._saving: asyncio.Task[None] | None = None
+
+    async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
+        if step.seq is not None:
+            await self._saved()
+        return await super().save_step(run_id, generation, step)
+
+    async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
+        await self._saved()
+        return await super().settle(run_id, generation, settlement)
+
+    async def _saved(self) -> None:
+        """One at a time: what is being saved now may be older than what was just written."""
+        while self._saving is not None:
+            await asyncio.wait({self._saving})
+        self._saving = asyncio.ensure_future(self._save())
+        try:
+            await asyncio.shield(self._saving)
+        except Exception as error:
+            raise StoreUnavailable(f"the tab's files can't be saved: {error}") from error
+        finally:
+            self._saving = None
 
 
 class BadJobFile(Exception):
@@ -28,12 +62,21 @@ class BadJobFile(Exception):
 class Tab:
     """One worker of one tab. The methods are called by `worker.mjs`."""
 
-    def __init__(self, given: dict[str, Any], jobs: list[ModuleType], post: Post) -> None:
+    def __init__(
+        self,
+        given: dict[str, Any],
+        jobs: list[ModuleType],
+        post: Post,
+        save_files: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._post = post
         self._leads = bool(given["leads"])
-        self._via = given["via"]
-        self.store = IndexedDBStore(
-            given["store"], durability=given["durability"], via=self._via, holds_lock=lambda: self._leads
+        kind = IndexedDBStore if save_files is None else partial(_FilesFirst, save_files)
+        self.store = kind(
+            given["store"],
+            durability=given["durability"],
+            via=given["via"],
+            holds_lock=lambda: self._leads,
         )
         self.app = Durable(self.store, jobs, **given["options"])
         self.app.listen(self._hear)
@@ -74,10 +117,13 @@ class Tab:
         self._post("event", json.dumps(event._asdict()))
 
 
-async def start(given: str, post: Post) -> Tab:
-    """The tab that `given` (JSON text) describes. `BadJobFile` if a job file can't be imported."""
+async def start(given: str, post: Post, save_files: Callable[[], Awaitable[None]] | None = None) -> Tab:
+    """The tab that `given` (JSON text) describes. `BadJobFile` if a job file can't be imported.
+
+    `save_files` writes the folder that survives, if there is one.
+    """
     options = json.loads(given)
-    return Tab(options, [load(path) for path in options["jobs"]], post)
+    return Tab(options, [load(path) for path in options["jobs"]], post, save_files)
 
 
 def load(path: str) -> ModuleType:

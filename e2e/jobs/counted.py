@@ -1,6 +1,7 @@
 """Jobs whose steps tell a server that they execute: what a page says of itself proves nothing."""
 
 import asyncio
+from pathlib import Path
 
 from js import fetch
 from pyodide.http import pyfetch
@@ -50,3 +51,22 @@ async def fetch_for_ever(name: str) -> None:
 @job(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))
 async def fails(ctx: Context, payload: dict) -> None:
     raise ValueError("<img src=x onerror=alert(1)>")
+
+
+@job
+async def writes(ctx: Context, payload: dict) -> str:
+    """Each step adds a file; the last reads them all."""
+    for i in range(payload["steps"]):
+        await ctx.step(f"file-{i}", write, payload["name"], i)
+    return await ctx.step("read", read, payload["name"])
+
+
+async def write(name: str, i: int) -> None:
+    folder = Path("/files") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{i}.txt").write_text(f"{i};")
+    await visit(name, i, 0.15)
+
+
+def read(name: str) -> str:
+    return "".join(path.read_text() for path in sorted((Path("/files") / name).iterdir()))
