@@ -1,0 +1,126 @@
+/** What a trigger may say about its run, and the row that it makes, by the rules of `durable_lite/trigger.py`. */
+
+import { described } from "./brief.mjs";
+import { canonical, InvalidOption, moment, nameOf, seconds, tagsText } from "./trigger-options.mjs";
+import { problems } from "./schema.mjs";
+import { DurableError } from "./statuses.mjs";
+import { encode } from "./values.mjs";
+
+export { canonical, InvalidOption, seconds };
+
+const MAX_VALUE_BYTES = 4 * 1024 * 1024;
+const SCOPES = ["run", "global", "attempt"];
+
+/** What a worker publishes of its jobs. @typedef {Record<string, {version: string | null, queue: string, payload: import("./schema.mjs").Schema}>} Manifest */
+/** Seconds, or text such as `"1h30m"`. @typedef {number | string} Duration */
+/**
+ * @typedef {object} TriggerOptions
+ * @property {string | (string | number | bigint | boolean | null)[] | null} [idempotencyKey]
+ * @property {Duration} [idempotencyTtl] by default `"30d"`
+ * @property {string} [scope] of the key; `"global"` is the only one outside a run
+ * @property {Duration} [delay]
+ * @property {Date | number | null} [deadline] a Date or epoch seconds
+ * @property {number} [priority] higher goes first
+ * @property {string | null} [queue] instead of the job's
+ * @property {Duration | null} [maxDuration] instead of the job's
+ * @property {Iterable<string>} [tags]
+ */
+
+/** A payload doesn't fit its job's schema. */
+export class InvalidPayload extends DurableError {
+  /** @param {string} job @param {import("./schema.mjs").Problem[]} problems the path to each bad field */
+  constructor(job, problems) {
+    super(`payload of ${job}: ${problems.map(({ path, message }) => `${path}: ${message}`).join("; ")}`);
+    this.job = job;
+    this.problems = problems;
+  }
+}
+
+/** No worker has published a job of this name. */
+export class UnknownJob extends DurableError {}
+
+/** A payload is larger than Python's codec takes by default. */
+export class TooLarge extends DurableError {}
+
+/**
+ * The row of a new run. Without a manifest nothing is known of its job, and only the claim checks the
+ * payload; a payload that isn't given is always left to the claim, as the job may have a default.
+ * @param {object} given
+ * @param {string} given.id
+ * @param {number} given.now epoch seconds
+ * @param {string} given.job
+ * @param {Manifest | null} [given.manifest]
+ * @param {unknown} [given.payload]
+ * @param {TriggerOptions} [given.options]
+ * @param {string | null} [given.environment]
+ * @returns {import("./records.mjs").NewRun}
+ */
+export function newRun({ id, now, job, manifest = null, payload, options = {}, environment = null }) {
+  const entry = manifest && Object.hasOwn(manifest, job) ? manifest[job] : null;
+  if (manifest && !entry) {
+    const known = Object.keys(manifest).sort().join(", ") || "none";
+    throw new UnknownJob(`job ${described(job)} isn't among those that a worker has published (known: ${known})`);
+  }
+  const text = payload === undefined ? "null" : encode(payload, `payload of ${job}`);
+  const bad = entry && payload !== undefined ? problems(entry.payload, payload) : [];
+  if (bad.length) throw new InvalidPayload(job, bad);
+  if (text.length * 3 > MAX_VALUE_BYTES && new TextEncoder().encode(text).length > MAX_VALUE_BYTES) {
+    throw new TooLarge(`payload of ${job}: more than ${MAX_VALUE_BYTES} bytes; store the data elsewhere`);
+  }
+
+  const { priority = 0, scope = "global", deadline = null, delay = 0, queue = null, ...rest } = options;
+  const { idempotencyKey = null, idempotencyTtl = "30d", maxDuration = null, tags = [], ...unknown } = rest;
+  if (!Number.isInteger(priority) || Math.abs(priority) >= 2 ** 31) {
+    throw new InvalidOption("priority", `expected an integer, got ${described(priority)}`);
+  }
+  if (!SCOPES.includes(scope)) {
+    throw new InvalidOption("scope", `expected one of ${SCOPES.join(", ")}, got ${described(scope)}`);
+  }
+  if (scope !== "global") {
+    throw new InvalidOption("scope", `'${scope}' is for triggers inside a run; outside it is "global"`);
+  }
+  const ends = deadline === null ? null : moment(deadline, "deadline");
+  const ready = now + seconds(delay, "delay", true);
+  const expires = now + seconds(idempotencyTtl, "idempotencyTtl");
+  const row = {
+    id,
+    job: nameOf(job, "job"),
+    version: entry?.version ?? null,
+    queue: queue === null ? (entry?.queue ?? "default") : nameOf(queue, "queue"),
+    priority: priority + 0, // -0 is 0
+    created_at: now,
+    ready_at: ends === null ? ready : Math.min(ready, ends), // then it ends
+    payload: text,
+    max_duration: maxDuration === null ? null : seconds(maxDuration, "maxDuration"),
+    deadline: ends,
+    trigger: '{"kind": "api"}',
+    environment,
+    tags: tagsText(tags),
+    idempotency_key: idempotencyKey === null ? null : `["global",${canonical(idempotencyKey)}]`,
+    idempotency_expires_at: idempotencyKey === null ? null : expires,
+  };
+  const [name] = Object.keys(unknown);
+  if (name !== undefined) throw new InvalidOption(name, "trigger has no such option");
+  return row;
+}
+
+let last = 0n;
+
+/**
+ * 26 characters that sort by the moment they were made: 48 bits of milliseconds, 80 of chance. Those of
+ * the same millisecond count up, so that runs triggered together keep their order.
+ * @param {number} now epoch seconds
+ */
+export function makeId(now) {
+  const millis = BigInt(Math.max(0, Math.trunc(now * 1000)));
+  if (millis <= last >> 80n) last += 1n;
+  else {
+    last = millis;
+    const bytes = crypto.getRandomValues(new Uint8Array(10));
+    bytes[0] &= 127; // so that counting up never carries into the milliseconds
+    for (const byte of bytes) last = (last << 8n) | BigInt(byte);
+  }
+  // From JavaScript's digits to Crockford's, which have no i, l, o and u.
+  const crockford = (/** @type {string} */ digit) => "jkmnpqrstvwxyz"["ijklmnopqrstuv".indexOf(digit)];
+  return last.toString(32).padStart(26, "0").replace(/[i-v]/g, crockford);
+}
