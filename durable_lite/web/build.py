@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from . import compress
+from .archive import stored
 from .bytecode import find_compiler
 from .extras import read_jobs, read_wheels, unmet
+from .making import Maker
 from .manifest import FORMAT, NAME, File, lock, short_hash
 from .modules import page_modules
 from .output import BR, Output
-from .pyodide import BROWSER_FILES, Pyodide, find
-from .stdlib import Stdlib, Variant, made_from, make_stdlib
-from .wheel import Wheel, make_wheel, members
+from .pyodide import BROWSER_FILES, find
+from .stdlib import PLACE as stdlib_place
+from .stdlib import Variant, stdlib_members
+from .wheel import PLACE as wheel_place
+from .wheel import make_wheel
+from .wheel import members as wheel_members
 
 __all__ = ["Heard", "Plan", "Report", "build"]
 
@@ -78,16 +82,22 @@ def build(plan: Plan, heard: Heard | None = None) -> Report:
     output = Output(plan.out, force=plan.force)
     pyodide = find(plan.pyodide)
     jobs = read_jobs(plan.jobs)
-    wheels = [make_wheel(members()), *read_wheels(plan.wheels, pyodide)]
-    notes = [f"{one}, which isn't among the wheels (--wheel)" for one in unmet(wheels)]
+    extras = read_wheels(plan.wheels, pyodide)
 
-    stdlib, key = _stdlib(plan, pyodide, output, heard, notes)
-    digest = short_hash(stdlib.data)
-    stdlib_file = File(f"python/stdlib-{plan.stdlib}-{digest}.zip", stdlib.data, "stdlib")
+    maker = Maker(find_compiler(pyodide), output, heard.step)
+    library = stdlib_members(pyodide, plan.stdlib)
+    stdlib = maker.make(f"the standard library ({plan.stdlib})", library, stdlib_place, stored)
+    core = maker.make("durable_lite", wheel_members(), wheel_place, lambda made: make_wheel(made).data)
+    wheels = [make_wheel({})._replace(data=core.data), *extras]
+    notes = maker.notes + [f"{one}, which isn't among the wheels (--wheel)" for one in unmet(wheels)]
+
+    stdlib_name = f"python/stdlib-{plan.stdlib}-{short_hash(stdlib.data)}.zip"
+    stdlib_file = File(stdlib_name, stdlib.data, "stdlib", made_from=stdlib.made_from)
     runtime = [
         File(f"pyodide/{pyodide.version}/{name}", pyodide.read(name), "pyodide") for name in BROWSER_FILES
     ]
     wheel_files = [_hashed("wheels", wheel.filename, wheel.data, "wheel") for wheel in wheels]
+    wheel_files[0] = replace(wheel_files[0], made_from=core.made_from)
     job_files = {name: _hashed("jobs", name, data, "job") for name, data in jobs.items()}
     modules = [File(name, data, "module", immutable=False) for name, data in page_modules().items()]
     files = {file.url: file for file in (*modules, *runtime, stdlib_file, *wheel_files, *job_files.values())}
@@ -103,7 +113,6 @@ def build(plan: Plan, heard: Heard | None = None) -> Report:
             "url": stdlib_file.url,
             "variant": plan.stdlib,
             "bytecode": stdlib.is_bytecode,
-            "made_from": key,
         },
         "lock": lock(pyodide, zip(wheels, wheel_files, strict=True)),
         "packages": [wheel.name for wheel in wheels],
@@ -117,31 +126,6 @@ def build(plan: Plan, heard: Heard | None = None) -> Report:
     written = output.write(files, brotli, named)
     download = _first_download(entries, len(text), len(named[NAME + BR]) if NAME + BR in named else None)
     return Report(plan.out, entries, download, stdlib.is_bytecode, written, notes)
-
-
-def _stdlib(
-    plan: Plan, pyodide: Pyodide, output: Output, heard: Heard, notes: list[str]
-) -> tuple[Stdlib, str]:
-    """The standard library and what it was made from; that of the last build, if it would be the same."""
-    compiler = find_compiler(pyodide)
-    key = made_from(pyodide, plan.stdlib, compiler is not None)
-    if output.old is not None and output.old.stdlib.get("made_from") == key:
-        url = str(output.old.stdlib.get("url"))
-        data = output.read(url)
-        if data is not None and hashlib.sha256(data).hexdigest() == output.old.files[url].get("sha256"):
-            return Stdlib(data, compiler is not None), key
-    if compiler is None:
-        notes.append(
-            "the standard library stays source, and a tab starts a second later: compiling it takes "
-            "Python 3.14 or Node 24 on the PATH, or `npm install node@24`"
-        )
-    else:
-        heard.step(f"compiling the standard library with {compiler.name}")
-    made = make_stdlib(pyodide, plan.stdlib, compiler)
-    if made.problem is not None:
-        notes.append(f"the standard library stays source: {made.problem}")
-        key = made_from(pyodide, plan.stdlib, False)
-    return made, key
 
 
 def _siblings(

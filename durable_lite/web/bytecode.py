@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
+from .archive import members_of, stored
 from .pyodide import MAGIC, Pyodide, upwards
 
-__all__ = ["CompileError", "Compiler", "compile_archive", "find_compiler"]
+__all__ = ["CompileError", "Compiler", "compiled", "find_compiler"]
 
 _HERE = Path(__file__).parent
 _OLDEST_NODE = 24  # runs Pyodide 314
@@ -52,22 +54,25 @@ def find_compiler(pyodide: Pyodide, *, start: Path | None = None) -> Compiler | 
     return None
 
 
-def compile_archive(compiler: Compiler, archive: bytes, prefix: str) -> bytes:
-    """The archive with byte code for source. Raises CompileError."""
+def compiled(compiler: Compiler, sources: Mapping[str, bytes], place: str) -> dict[str, bytes]:
+    """The members with byte code for source, which says it is at `place`. Raises CompileError."""
     with tempfile.TemporaryDirectory(prefix="durable-lite-") as folder:
         source, target = Path(folder, "source.zip"), Path(folder, "target.zip")
-        source.write_bytes(archive)
-        command = [*compiler.command, str(source), str(target), prefix]
+        source.write_bytes(stored(sources))
+        command = [*compiler.command, str(source), str(target), place]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, cwd=folder
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            if done.returncode:
+                said = (done.stderr or done.stdout).strip().splitlines()
+                raise CompileError(f"{compiler.name}: {said[-1][:300] if said else 'it failed'}")
+            members = members_of(target.read_bytes())
+        except (OSError, subprocess.TimeoutExpired, zipfile.BadZipFile) as error:
             raise CompileError(f"{compiler.name}: {error}") from None
-        if done.returncode or not target.is_file():
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise CompileError(f"{compiler.name}: {said[-1][:300] if said else done.returncode}")
-        return target.read_bytes()
+    if any(name.endswith(".pyc") and data[:4] != MAGIC for name, data in members.items()):
+        raise CompileError(f"{compiler.name}: its byte code isn't that of Pyodide's Python")
+    return members
 
 
 def _nodes(pyodide: Pyodide, start: Path) -> Iterator[str]:

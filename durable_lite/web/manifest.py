@@ -7,7 +7,7 @@ Every `url` is relative to the manifest. Format 1:
       "durable_lite": "0.1.0",                      the version of the wheel and of the modules
       "pyodide": {"version": "314.0.7", "url": "pyodide/314.0.7/"},       for indexURL
       "stdlib": {"url": "python/stdlib-full-….zip",                       for stdLibURL
-                 "variant": "full", "bytecode": true, "made_from": "…"},  the last is the build's own
+                 "variant": "full", "bytecode": true},
       "lock": {"info": {…}, "packages": {"durable-lite": {…}, …}},        for lockFileContents
       "packages": ["durable-lite", …],                                    for packages: all of them
       "jobs": [{"name": "jobs.py", "url": "jobs/…/jobs.py"}],             to be written into the tab's
@@ -30,7 +30,8 @@ Every `url` is relative to the manifest. Format 1:
 
 `files` is all there is but the manifest itself: `kind` is pyodide, stdlib, wheel, module or job; `size`
 is in bytes; `brotli` is the size of its sibling with `.br`, and absent without one; an `immutable`
-file never has other bytes under its URL, so caches may keep it for ever.
+file never has other bytes under its URL, so caches may keep it for ever. `made_from` is for the next
+build, which makes again only what follows from other sources.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class File:
     data: bytes
     kind: str
     immutable: bool = True
+    made_from: str | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -72,6 +74,8 @@ class File:
         if brotli is not None:
             entry["brotli"] = brotli
         entry["immutable"] = self.immutable
+        if self.made_from is not None:
+            entry["made_from"] = self.made_from
         return entry
 
 
@@ -104,7 +108,6 @@ class Old:
     """What an earlier build left: its manifest, as far as it can be trusted."""
 
     files: dict[str, dict[str, Any]]
-    stdlib: dict[str, Any]
 
 
 def read_manifest(folder: Path) -> Old | None:
@@ -115,11 +118,11 @@ def read_manifest(folder: Path) -> Old | None:
         return None
     if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         return None
-    files, stdlib = data.get("files"), data.get("stdlib")
-    if not isinstance(files, dict) or not isinstance(stdlib, dict):
+    files = data.get("files")
+    if not isinstance(files, dict):
         return None
     known = {url: entry for url, entry in files.items() if _stays_inside(url) and isinstance(entry, dict)}
-    return Old(known, stdlib)
+    return Old(known)
 
 
 def _stays_inside(url: str) -> bool:

@@ -84,19 +84,43 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     ),
     # Those of the web and of ZIP files stay: https://encoding.spec.whatwg.org/#names-and-labels
     "character sets of mainframes, DOS and old Macs, which the web's Encoding Standard doesn't know": (
-        *(
-            f"encodings/cp{page}.py"
-            for page in (
-                "037 1006 1026 1125 1140 273 424 500 720 737 775 855 856 857 860 861 862 863 864 865 869 875"
-            ).split()
-        ),
-        *(
-            f"encodings/{name}.py"
-            for name in (
-                "hp_roman8 johab koi8_t kz1048 mac_arabic mac_croatian mac_farsi mac_greek mac_iceland "
-                "mac_latin2 mac_romanian mac_turkish palmos ptcp154 tis_620"
-            ).split()
-        ),
+        "encodings/cp037.py",
+        "encodings/cp1006.py",
+        "encodings/cp1026.py",
+        "encodings/cp1125.py",
+        "encodings/cp1140.py",
+        "encodings/cp273.py",
+        "encodings/cp424.py",
+        "encodings/cp500.py",
+        "encodings/cp720.py",
+        "encodings/cp737.py",
+        "encodings/cp775.py",
+        "encodings/cp855.py",
+        "encodings/cp856.py",
+        "encodings/cp857.py",
+        "encodings/cp860.py",
+        "encodings/cp861.py",
+        "encodings/cp862.py",
+        "encodings/cp863.py",
+        "encodings/cp864.py",
+        "encodings/cp865.py",
+        "encodings/cp869.py",
+        "encodings/cp875.py",
+        "encodings/hp_roman8.py",
+        "encodings/johab.py",
+        "encodings/koi8_t.py",
+        "encodings/kz1048.py",
+        "encodings/mac_arabic.py",
+        "encodings/mac_croatian.py",
+        "encodings/mac_farsi.py",
+        "encodings/mac_greek.py",
+        "encodings/mac_iceland.py",
+        "encodings/mac_latin2.py",
+        "encodings/mac_romanian.py",
+        "encodings/mac_turkish.py",
+        "encodings/palmos.py",
+        "encodings/ptcp154.py",
+        "encodings/tis_620.py",
     ),
 }
 

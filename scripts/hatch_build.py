@@ -1,0 +1,20 @@
+"""Puts the ES modules of `web/` into the wheel, where `durable_lite.web.modules` looks for them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class ModulesHook(BuildHookInterface):
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable":  # the repository is there
+            return
+        sys.path.insert(0, self.root)
+        try:
+            from durable_lite.web.modules import ASSETS, modules_in
+        finally:
+            sys.path.remove(self.root)
+        for name, path in modules_in(Path(self.root, "web")).items():
+            build_data["force_include"][str(path)] = f"{ASSETS}/{name}"
