@@ -1,6 +1,7 @@
 """End-to-end tests: a real Chromium, a server that counts, and `async def` tests as everywhere."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +17,13 @@ pytest_plugins = ["durable_lite.testing.tabs.plugin"]
 def site() -> Iterator[Site]:
     with serve() as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A static build of the test jobs."""
+    from durable_lite.web.build import Plan, build
+
+    out = tmp_path_factory.mktemp("static") / "site"
+    build(Plan(out, jobs=(Path(__file__).parent / "jobs/counted.py",), brotli=False))
+    return out

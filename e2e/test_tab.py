@@ -2,82 +2,21 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
 
 from durable_lite.testing import tabs
-from e2e.durable_site import DurableSite, serve
+from e2e.durable_site import serve
+from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(60)
-JOBS = Path(__file__).parent / "jobs"
-QUICK = {"heartbeatInterval": "500ms", "staleAfter": "2s", "durability": "relaxed"}
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    from durable_lite.web.build import Plan, build
-
-    out = tmp_path_factory.mktemp("static") / "site"
-    build(Plan(out, jobs=(JOBS / "counted.py",), brotli=False))
-    return out
 
 
 @pytest.fixture
 def site(built):
     with serve(built) as site:
         yield site
-
-
-async def opened(context, site: DurableSite, **options) -> Page:
-    page = await context.new_page()
-    await page.goto(site.url(**(QUICK | options)))
-    await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open")
-    return page
-
-
-async def trigger(page: Page, job: str, **payload) -> str:
-    return await page.evaluate(
-        "async ([job, payload]) => (await tab.trigger(job, payload)).id", [job, payload]
-    )
-
-
-async def row(page: Page, run: str) -> dict:
-    return await page.evaluate("id => tab.store.get_run(id)", run)
-
-
-async def events(page: Page, run: str) -> list[dict]:
-    found = await page.evaluate("id => tab.store.read_events(id, 0, 10000)", run)
-    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
-    return [event | {"data": json.loads(event["data"])} for event in found]
-
-
-async def types(page: Page, run: str) -> list[str]:
-    return [event["type"] for event in await events(page, run) if event["type"] != "step.completed"]
-
-
-async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float = 30) -> dict:
-    async def over() -> dict | None:
-        found = await row(page, run)
-        return found if found and found["finished_at"] else None
-
-    found = await tabs.until(over, timeout=timeout, why="the run ends")
-    assert found["status"] == status, found
-    return found
-
-
-async def begun(site: DurableSite, name: str, step: int, timeout: float = 30) -> None:
-    await tabs.until(lambda: site.told[f"{name}/begin/{step}"], timeout=timeout, why=f"step {step} of {name}")
-
-
-def interrupted(site: DurableSite, name: str, steps: int, times: int = 1) -> None:
-    """Every step was executed, and only what was in flight at an interruption once more."""
-    begun, over = site.executed(name), site.executed(name, "end")
-    assert len(begun) == len(over) == steps
-    assert all(begun), begun
-    assert sum(begun) <= steps + times, begun
-    assert all(1 <= ends <= begins for begins, ends in zip(begun, over, strict=True)), (begun, over)
 
 
 async def test_a_run_in_a_tab(suspendable_context, site):
