@@ -25,7 +25,7 @@ const TYPES = {
     typeof value === "string" ||
     (value instanceof Date && format === "date-time") ||
     (value instanceof Uint8Array && (contentEncoding === "base64" || format === "binary")),
-  array: (value, { uniqueItems }) => Array.isArray(value) || (value instanceof Set && uniqueItems),
+  array: (value, { uniqueItems }) => Array.isArray(value) || (value instanceof Set && uniqueItems === true),
   object: (value) =>
     typeof value === "object" &&
     value !== null &&

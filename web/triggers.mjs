@@ -44,7 +44,7 @@ export class TooLarge extends DurableError {}
 
 /**
  * The row of a new run. Without a manifest nothing is known of its job, and only the claim checks the
- * payload; a payload that isn't given is always left to the claim, as the job may have a default.
+ * payload; a payload that isn't given, or null, is always left to the claim: the job may have a default.
  * @param {object} given
  * @param {string} given.id
  * @param {number} given.now epoch seconds
@@ -55,14 +55,14 @@ export class TooLarge extends DurableError {}
  * @param {string | null} [given.environment]
  * @returns {import("./records.mjs").NewRun}
  */
-export function newRun({ id, now, job, manifest = null, payload, options = {}, environment = null }) {
+export function newRun({ id, now, job, manifest = null, payload = null, options = {}, environment = null }) {
   const entry = manifest && Object.hasOwn(manifest, job) ? manifest[job] : null;
   if (manifest && !entry) {
     const known = Object.keys(manifest).sort().join(", ") || "none";
     throw new UnknownJob(`job ${described(job)} isn't among those that a worker has published (known: ${known})`);
   }
-  const text = payload === undefined ? "null" : encode(payload, `payload of ${job}`);
-  const bad = entry && payload !== undefined ? problems(entry.payload, payload) : [];
+  const text = encode(payload, `payload of ${job}`);
+  const bad = entry && payload !== null ? problems(entry.payload, payload) : [];
   if (bad.length) throw new InvalidPayload(job, bad);
   if (text.length * 3 > MAX_VALUE_BYTES && new TextEncoder().encode(text).length > MAX_VALUE_BYTES) {
     throw new TooLarge(`payload of ${job}: more than ${MAX_VALUE_BYTES} bytes; store the data elsewhere`);

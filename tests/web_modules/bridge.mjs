@@ -35,7 +35,7 @@ function made(told) {
     case "undefined":
       return undefined;
     case "bigint":
-      return BigInt(data);
+      return data[0] === "-" ? -BigInt(data.slice(1)) : BigInt(data);
     case "number":
       return data === "nan" ? NaN : Buffer.from(data, "hex").readDoubleBE();
     case "Array":
