@@ -9,6 +9,7 @@ let tab = null;
 /** Files that survive, in both directions. @type {{load: () => Promise<void>, save: () => Promise<void>} | null} */
 let files = null;
 let leading = false;
+let downloading = true;
 /** What the page said before Python was there. @type {import("./host.mjs").Order[]} */
 const early = [];
 
@@ -80,6 +81,7 @@ async function start(init) {
     env: { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" },
   });
   if (init.wheels.length) await python.loadPackage(init.wheels);
+  downloading = false;
   stage("jobs");
   python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
   if (init.files) await mount(python, init.files, init.store);
@@ -88,7 +90,7 @@ async function start(init) {
   const given = { store, durability, via, leads, options, jobs: paths };
   const module = python.pyimport("durable_lite.browser.tab");
   const told = (/** @type {string} */ op, /** @type {string} */ text) => post(op, { [op]: text });
-  tab = await module.start(JSON.stringify(given), told, files?.save ?? null);
+  tab = await module.start(JSON.stringify(given), told, files?.save); // not null: that isn't None
   const manifest = await tab.start();
   for (const message of early.splice(0)) obey(message);
   post("ready", { manifest });
@@ -104,7 +106,7 @@ function report(/** @type {Init} */ { bytes, sizes }) {
   let loaded = 0;
   new PerformanceObserver((list) => {
     for (const { name } of list.getEntries()) loaded += sizes[name] ?? 0;
-    if (!tab) stage("download", Math.min(loaded, bytes), bytes);
+    if (downloading) stage("download", Math.min(loaded, bytes), bytes);
   }).observe({ type: "resource", buffered: true });
 }
 
