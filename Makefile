@@ -36,7 +36,7 @@ types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript
 	$(BIN)/mypy
 	$(NODE) node_modules/typescript/bin/tsc --project .
 
-unit: $(PYTHON_READY) ## Run the tests on CPython (ARGS="-k name")
+unit: $(PYTHON_READY) $(NODE_READY) ## Run the tests on CPython (ARGS="-k name")
 	$(BIN)/pytest $(ARGS)
 
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
