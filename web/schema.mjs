@@ -4,7 +4,8 @@
  * The claim checks again in Python, so in doubt a value is accepted: keywords that aren't known here, all
  * formats, patterns that JavaScript can't read, duplicates under `uniqueItems` (a Python set drops them)
  * and more than one fit under `oneOf`. Values that only `encode` can write fit where Python takes
- * them: a Date as `date-time`, a Uint8Array as base64, a Set as unique items, a Map as an object.
+ * them: a Date as `date-time`, a Uint8Array as base64, a Set as unique items (not for a `frozenset`,
+ * which no schema tells from a `set`), a Map as an object.
  */
 
 import { described, field } from "./brief.mjs";
@@ -57,21 +58,18 @@ class Check {
     this.found = found;
   }
 
-  /** @param {Schema | undefined} schema @param {any} value @param {string} path @returns {void} */
-  value(schema, value, path) {
-    if (this.found.length >= MAX_PROBLEMS || schema === true || !(schema ?? true)) {
-      if (schema === false) this.add(path, "is not allowed");
-      return;
-    }
-    const s = /** @type {Record<string, any>} */ (schema ?? {});
+  /** @param {Schema} s @param {any} value @param {string} path @returns {void} */
+  value(s, value, path) {
+    if (s === false) this.add(path, "is not allowed");
+    if (this.found.length >= MAX_PROBLEMS || typeof s !== "object" || !s) return;
     if (s.$ref) this.value(this.resolve(s.$ref), value, path);
     for (const part of s.allOf ?? []) this.value(part, value, path);
     for (const members of [s.anyOf, s.oneOf]) if (members) this.either(members, value, path);
     const types = [s.type ?? []].flat();
-    const choices = s.enum ?? ("const" in s ? [s.const] : null);
+    const known = choices(s);
     if (
       (types.length && !types.some((type) => TYPES[type]?.(value, s) ?? true)) ||
-      (choices && !choices.some((/** @type {unknown} */ one) => one === value || encode(one) === encode(value)))
+      (known && !known.some((one) => one === value || encode(one) === encode(value)))
     ) {
       this.add(path, `expected ${label(s)}, got ${described(value)}`);
     } else if (typeof value === "string") this.text(s, value, path);
@@ -110,15 +108,24 @@ class Check {
     else this.add(path, `expected ${label({ anyOf: members })}, got ${described(value)}`);
   }
 
+  /**
+   * @param {Record<string, any>} s
+   * @param {number} size
+   * @param {"Length" | "Items" | "Properties"} what
+   * @param {string} path
+   */
+  size(s, size, what, path) {
+    const [least, most] = [s[`min${what}`], s[`max${what}`]];
+    this.add(path, `its size must be at least ${least}, got ${size}`, size < least);
+    this.add(path, `its size must be at most ${most}, got ${size}`, size > most);
+  }
+
   /** @param {Record<string, any>} s @param {string} value @param {string} path */
   text(s, value, path) {
-    const size = "minLength" in s || "maxLength" in s ? [...value].length : 0;
-    this.add(path, `has less than ${s.minLength} characters`, size < s.minLength);
-    this.add(path, `has more than ${s.maxLength} characters`, size > s.maxLength);
-    if (!s.pattern) return;
+    this.size(s, [...value].length, "Length", path);
     let fits = true;
     try {
-      fits = new RegExp(s.pattern, "u").test(value);
+      fits = new RegExp(s.pattern ?? "", "u").test(value);
     } catch {
       // not in JavaScript's syntax
     }
@@ -135,8 +142,7 @@ class Check {
 
   /** @param {Record<string, any>} s @param {any[]} items @param {string} path */
   items(s, items, path) {
-    this.add(path, `has less than ${s.minItems} items`, items.length < s.minItems);
-    this.add(path, `has more than ${s.maxItems} items`, items.length > s.maxItems);
+    this.size(s, items.length, "Items", path);
     const prefix = s.prefixItems ?? [];
     for (const [index, item] of items.entries()) {
       this.value(index < prefix.length ? prefix[index] : s.items, item, `${path}[${index}]`);
@@ -148,8 +154,7 @@ class Check {
   fields(s, value, path) {
     const { properties = {}, additionalProperties = true } = s;
     const entries = value instanceof Map ? [...value] : Object.entries(value).filter(([, item]) => item !== undefined);
-    this.add(path, `has less than ${s.minProperties} fields`, entries.length < s.minProperties);
-    this.add(path, `has more than ${s.maxProperties} fields`, entries.length > s.maxProperties);
+    this.size(s, entries.length, "Properties", path);
     for (const [name, item] of entries) {
       const where = path + field(name);
       if ("propertyNames" in s) this.value(s.propertyNames, name, `${where} (the key)`);
@@ -164,12 +169,12 @@ class Check {
   }
 }
 
+/** @param {Record<string, any>} s @returns {unknown[] | undefined} */
+const choices = (s) => s.enum ?? ("const" in s ? [s.const] : undefined);
+
 /** What a schema wants, in a word. @param {any} s @returns {string} */
 function label(s) {
-  const choices = s.enum ?? ("const" in s ? [s.const] : null);
-  const members = s.anyOf ?? s.oneOf;
-  if (choices) return choices.map((/** @type {unknown} */ one) => JSON.stringify(one)).join(" | ");
-  if (members) return [...new Set(members.map(label))].join(" | ");
+  const words = choices(s)?.map((one) => JSON.stringify(one)) ?? (s.anyOf ?? s.oneOf)?.map(label);
   if (s.$ref) return s.$ref.split("/").at(-1);
-  return (s.type === "object" && s.title) || [s.type ?? "another value"].flat().join(" | ");
+  return words?.join(" | ") ?? ((s.type === "object" && s.title) || [s.type ?? "another value"].flat().join(" | "));
 }

@@ -16,7 +16,7 @@ import { DurableError } from "./statuses.mjs";
 const MAX_DEPTH = 200; // levels of JSON, where a tag is a level too
 const LONG = 1n << 2000n; // Python reads decimal text only up to a limit
 
-/** Where a value is inside another: its name there, and where that is. @typedef {{up: Place, name: unknown} | null} Place */
+/** Where a value is inside another; the outermost is named by what it is for. @typedef {{up: Place | null, name: any}} Place */
 
 /** A value can't be stored, or a stored one can't be read; `path` says where, such as `$.rows[3].when`. */
 export class NotSerializable extends DurableError {
@@ -27,31 +27,20 @@ export class NotSerializable extends DurableError {
   }
 }
 
-class Refused extends Error {
-  /** @param {Place} place @param {string} detail */
-  constructor(place, detail) {
-    super(detail);
-    this.path = "";
-    for (; place; place = place.up) this.path = (place.name === EACH ? "[*]" : field(place.name)) + this.path;
-  }
+/** @param {Place} place @param {string} detail */
+function refused(place, detail) {
+  let path = "";
+  for (; place.up; place = place.up) path = field(place.name) + path;
+  return new NotSerializable(place.name, `$${path}`, detail);
 }
-const EACH = Symbol();
 
 /**
  * The text of a value: plain JSON, and whatever `decode` gives. A property that is undefined is left out.
  * Inside a Set, and as a key of a Map, an Array is a `tuple`: Python could hold no `list` there.
  * @param {unknown} value
- * @param {string} [key] for the error, a `NotSerializable`
- * @returns {string}
+ * @param {string} [key] what it is for, in the `NotSerializable`
  */
-export function encode(value, key = "value") {
-  try {
-    return write(value, null, MAX_DEPTH, false);
-  } catch (error) {
-    if (error instanceof Refused) throw new NotSerializable(key, `$${error.path}`, error.message);
-    throw error; // of a getter
-  }
-}
+export const encode = (value, key = "value") => write(value, { up: null, name: key }, MAX_DEPTH, false);
 
 /** A finite number as Python writes it: whole ones below 2^53 as an `int`. @param {number} value */
 export function numberText(value) {
@@ -83,11 +72,11 @@ function write(value, up, depth, hashed) {
     const size = value < 0n ? -value : value;
     return size < LONG ? String(value) : tag("int", `"${value < 0n ? "-" : ""}0x${size.toString(16)}"`);
   }
-  if (typeof value !== "object") throw new Refused(up, `${described(value)} can't be stored`);
-  if (depth <= 0) throw new Refused(up, `nested too deeply (more than ${MAX_DEPTH} levels), or holds itself`);
+  if (typeof value !== "object") throw refused(up, `${described(value)} can't be stored`);
+  if (depth <= 0) throw refused(up, `nested too deeply (more than ${MAX_DEPTH} levels), or holds itself`);
   if (Array.isArray(value)) {
-    if (hashed) return tag("tuple", `[${items(value, up, depth - 2, true)}]`);
-    return `[${items(value, up, depth - 1, false)}]`;
+    const text = `[${items(value, up, hashed ? depth - 2 : depth - 1, hashed)}]`;
+    return hashed ? tag("tuple", text) : text;
   }
   switch (Object.getPrototypeOf(value)) {
     case Date.prototype:
@@ -97,12 +86,10 @@ function write(value, up, depth, hashed) {
       for (const byte of value) text += String.fromCharCode(byte);
       return tag("bytes", `"${btoa(text)}"`);
     }
-    case Set.prototype: {
-      const texts = items(value, up, depth - 2, true, EACH).sort();
-      return tag(hashed ? "frozenset" : "set", `[${texts}]`);
-    }
+    case Set.prototype:
+      return tag(hashed ? "frozenset" : "set", `[${items(value, up, depth - 2, true).sort()}]`);
   }
-  if (hashed) throw new Refused(up, `${described(value)} can't be in a Set or a key: Python has no hash of it`);
+  if (hashed) throw refused(up, `${described(value)} can't be in a Set or a key: Python has no hash of it`);
   if (Object.getPrototypeOf(value) === Map.prototype) {
     const pairs = [...value].map(([name, item]) => {
       const place = { up, name };
@@ -118,12 +105,9 @@ function write(value, up, depth, hashed) {
  * @param {Place} up
  * @param {number} depth
  * @param {boolean} hashed
- * @param {unknown} [name]
  */
-function items(values, up, depth, hashed, name) {
-  const texts = [];
-  for (const item of values) texts.push(write(item, { up, name: name ?? texts.length }, depth, hashed));
-  return texts;
+function items(values, up, depth, hashed) {
+  return Array.from(values, (item, name) => write(item, { up, name }, depth, hashed)); // a hole is undefined
 }
 
 /** @param {any} value @param {Place} up @param {number} depth */
@@ -132,7 +116,7 @@ function object(value, up, depth) {
   // Another window's Object is as plain as ours.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     const hint = typeof value.then === "function" ? "await it first" : "use plain values";
-    throw new Refused(up, `${described(value)} can't be stored as JSON: ${hint}`);
+    throw refused(up, `${described(value)} can't be stored as JSON: ${hint}`);
   }
   const names = Object.keys(value);
   const wrapped = names.includes("$");
@@ -149,7 +133,7 @@ function object(value, up, depth) {
 /** As Python's `isoformat` writes it. @param {Date} date @param {Place} up */
 function moment(date, up) {
   const year = date.getUTCFullYear();
-  if (!(year >= 1 && year <= 9999)) throw new Refused(up, "a Date needs a year from 1 to 9999");
+  if (!(year >= 1 && year <= 9999)) throw refused(up, "a Date needs a year from 1 to 9999");
   return `"${date.toISOString().replace(/(\.000)?Z/, (_, whole) => (whole ? "" : "000") + "+00:00")}"`;
 }
 

@@ -28,6 +28,7 @@ class TestFromPython:
             seen = codec.as_data(stored_text)
         except NotSerializable:  # a dataclass as a key, which as data is a dict
             assume(False)
+        assume("enum:Rights" not in stored_text)  # as data a number, which may be a key twice
         read = in_order(node("decode", stored_text))
         assert read == in_order(decoded(seen))
         again = node("again", stored_text)
