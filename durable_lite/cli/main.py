@@ -14,6 +14,7 @@ from ..errors import DurableError
 from .exits import Exit, Failure, failure
 from .run import run
 from .runs import runs
+from .web import web
 from .worker import worker
 
 __all__ = ["cli", "start"]
@@ -67,6 +68,7 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(worker)
 cli.add_command(runs)
+cli.add_command(web)
 
 
 def start() -> None:

@@ -24,7 +24,6 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "netrc.py",
         "poplib.py",
         "smtplib.py",
-        "socketserver.py",
         "wsgiref/",
         "xmlrpc/",
     ),
