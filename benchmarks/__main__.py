@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .floor import Table
 
-NAMES = ("throughput", "latency", "replay", "imports", "statements", "retained", "waiting")
+NAMES = ("throughput", "latency", "replay", "imports", "statements", "retained", "waiting", "tab")
 
 
 def main() -> None:

@@ -1,0 +1,101 @@
+"""The store in a tab: steps a second against plain JavaScript, and how soon a page is of use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from .floor import Table, percentile
+
+HERE = Path(__file__).parent
+
+
+def run(table: Table, rounds: int) -> None:
+    from durable_lite.web.build import Plan, build
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "site"
+        build(Plan(out, jobs=(HERE / "tab_jobs.py",), brotli=False))
+        asyncio.run(_measure(table, rounds, out, Path(folder)))
+
+
+async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
+    from durable_lite.testing import tabs
+    from e2e.durable_site import serve
+
+    with serve(out) as site:
+        async with tabs.suspendable_browser(profile=folder / "profile") as browser:
+            context = browser.context
+
+            async def opened(store: str = "bench", **options: Any) -> Any:
+                page = await context.new_page()
+                await page.goto(site.url(store=f"indexeddb:{store}", **options))
+                await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open")
+                return page
+
+            async def result(page: Any, job: str, **payload: Any) -> Any:
+                return await page.evaluate(
+                    "async ([job, payload]) => (await tab.trigger(job, payload)).result()", [job, payload]
+                )
+
+            usable = []
+            for i in range(12):
+                page = await context.new_page()
+                await page.goto(site.url(store="indexeddb:bench"))
+                await tabs.until(lambda page=page: page.evaluate("window.ready"), why="the tab is open")
+                usable.append(await page.evaluate("window.usable"))
+                await page.close()
+            first, warm = usable[0], sorted(usable[2:])
+            table.most("page opened to usable, first visit", 200, [first], "ms", 0)
+            table.most("page opened to usable, warm, p50", 100, [percentile(warm, 0.5)], "ms", 0)
+
+            for durability, least in (("relaxed", 0.40), ("strict", 0.45)):
+                page = await opened(f"steps-{durability}", durability=durability, concurrency=40)
+                await result(page, "sequential", count=50)
+                ratios, figures, shared = [], [], []
+                for _ in range(rounds):
+                    before = await result(page, "floor", count=300, durability=durability)
+                    ours = await result(page, "sequential", count=300)
+                    floor = (before + await result(page, "floor", count=300, durability=durability)) / 2
+                    ratios.append(floor / ours)
+                    figures.append(ours)
+                    start = time.perf_counter()
+                    await page.evaluate(
+                        """async () => {
+                          const runs = [];
+                          for (let i = 0; i < 32; i++) runs.push(await tab.trigger("sequential", { count: 40 }));
+                          await Promise.all(runs.map((run) => run.result()));
+                        }"""
+                    )
+                    each = (time.perf_counter() - start) * 1000 / (32 * 40)
+                    shared.append(ours / each)
+                table.ratio(f"sequential steps in the tab, {durability}, of plain JavaScript", least, ratios)
+                table.most(f"one step, {durability}", 1000, figures, "ms")
+                table.ratio(f"32 concurrent runs, {durability}, of sequential", 2, shared)
+                await page.close()
+
+            # A pending run, triggered by a page that executes nothing.
+            delays, bare = [], []
+            for i in range(2 + rounds):
+                watcher = await opened("first", worker=False)
+                made = await watcher.evaluate("async () => (await tab.trigger('marked', {})).id")
+                page = await context.new_page()
+                await page.goto(site.url(store="indexeddb:first"))
+                found = await tabs.until(lambda: _output(watcher, made), why="the run ends", timeout=30)
+                delays.append(found - await page.evaluate("performance.timeOrigin"))
+                bare.append(await page.evaluate("window.boot()"))
+                await page.close()
+                await watcher.close()
+            delays, bare = delays[2:], bare[2:]
+            table.most("page opened to first step, warm profile", 1000, delays, "ms", 0)
+            shares = [ours - theirs for ours, theirs in zip(delays, bare, strict=True)]
+            table.most("  of it over bare Pyodide", 250, shares, "ms", 0)
+
+
+async def _output(page: Any, run: str) -> float | None:
+    row = await page.evaluate("id => tab.store.get_run(id)", run)
+    return json.loads(row["output"]) if row and row["output"] else None
