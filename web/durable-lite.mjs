@@ -82,8 +82,9 @@ export class Tab extends EventTarget {
     });
     this.live = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
     this.live.onmessage = ({ data }) => this.heard(data, false);
-    if (!this.options.worker) return;
+    // Also where nothing executes: what a frozen page was reading would block every other tab.
     this.page = follow((state, before, facts) => this.turn(state, facts));
+    if (!this.options.worker) return;
     navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
     this.look();
   }

@@ -1,0 +1,392 @@
+/**
+ * `<durable-runs store="indexeddb:my-app">`: the newest runs of a store, live, and the steps and the log of
+ * the one that is selected. `tab` (a property) shows a tab that is open already; `job` and `limit` narrow it.
+ * What a run says becomes text, never markup; the style sheet is a constructed one, which every CSP allows.
+ */
+
+import { openTab } from "./durable-lite.mjs";
+import { FINAL, RESUMABLE } from "./statuses.mjs";
+
+/** @typedef {import("./durable-lite.mjs").Tab} Tab */
+/** @typedef {import("./run.mjs").Run} Run */
+/** @typedef {import("./records.mjs").Step} Step */
+
+const PAUSE = 150; // ms between two looks, however much happens
+const LINES = 200; // of the log, the newest ones
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(`
+:host { display: block; color-scheme: light dark; container-type: inline-size; font: 0.9375rem/1.45 system-ui, sans-serif;
+  --line: light-dark(#dfe4ea, #333c47); --soft: light-dark(#566270, #9fadbb); --accent: light-dark(#1d5fd0, #79aaff);
+  --good: light-dark(#14713d, #5fd28f); --bad: light-dark(#b3261e, #ff9a8f); --warn: light-dark(#8a5300, #f0b95c); }
+[hidden] { display: none !important }
+.sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { text-align: start; font-weight: inherit; padding: 0.45rem 0.6rem; border-bottom: 1px solid var(--line) }
+thead th, .soft { color: var(--soft); font-size: 0.8125rem }
+tr[aria-selected=true] { background: color-mix(in srgb, var(--accent) 9%, transparent) }
+button { font: inherit; color: inherit; cursor: pointer; padding: 0.35rem 0.85rem; border: 1px solid var(--line);
+  border-radius: 0.4rem; background: none }
+button:hover:enabled { border-color: currentColor }
+button:disabled { opacity: 0.5; cursor: default }
+th button { border: 0; padding: 0.15rem 0; color: var(--accent); overflow-wrap: anywhere; text-align: start }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
+.status { white-space: nowrap; font-size: 0.8125rem; color: var(--soft) }
+.status::before { content: ""; display: inline-block; width: 0.55em; height: 0.55em; margin-inline-end: 0.4em;
+  border-radius: 50%; background: currentColor }
+[data-is=executing] { color: var(--accent) } [data-is=completed] { color: var(--good) }
+[data-is=failed], [data-is=timed-out], [data-is=invalid-payload] { color: var(--bad) }
+[data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) }
+progress { appearance: none; display: block; width: 100%; min-width: 4rem; height: 0.4rem; border: 0; border-radius: 1rem;
+  overflow: hidden; background: var(--line); color: var(--accent) }
+::-webkit-progress-bar { background: var(--line) }
+::-webkit-progress-value { background: var(--accent); transition: inline-size 0.2s }
+::-moz-progress-bar { background: var(--accent) }
+section { padding: 0.9rem 0.6rem }
+h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere }
+p { margin: 0.3rem 0 }
+pre { margin: 0.5rem 0; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--bad); font: 0.85em ui-monospace, monospace }
+.bar { display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0.6rem 0 }
+.both { display: grid; gap: 0 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
+ol { max-height: 18rem; overflow: auto; margin: 0.3rem 0; padding: 0; border: 1px solid var(--line); border-radius: 0.4rem }
+li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem; overflow-wrap: anywhere }
+li > :first-child { flex: 1; min-width: 0 }
+li .status, li .time { font-size: 0.8125rem }
+.time { min-width: 4.5em; text-align: end; color: var(--soft); white-space: nowrap; font-variant-numeric: tabular-nums }
+.kept { color: var(--good) } .kept::before { border-radius: 0; rotate: 45deg }
+@container (width < 34rem) { .wide { display: none } th, td { padding-inline: 0.3rem } }
+@media (prefers-reduced-motion) { * { transition: none !important } }
+`);
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [given] properties and, as far as there are none of the name, attributes
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+function make(tag, given = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(given)) {
+    if (name in node) Object.assign(node, { [name]: value });
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+/** Only what changes: so a selection stays, and nothing is announced twice. @param {Node} node @param {string} text */
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Status in words, with a colour. @param {HTMLElement} node @param {string} status @param {string} [text] */
+function mark(node, status, text = status.toLowerCase().replace("_", " ")) {
+  node.dataset.is = status.toLowerCase().replace("_", "-");
+  say(node, text);
+}
+
+/** @param {number} seconds */
+function span(seconds) {
+  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Put the children in this order, moving only what is elsewhere. @param {Element} parent @param {Element[]} wanted */
+function arrange(parent, wanted) {
+  wanted.forEach((node, i) => parent.children[i] === node || parent.insertBefore(node, parent.children[i] ?? null));
+  while (parent.children.length > wanted.length) parent.lastElementChild?.remove();
+}
+
+class Row {
+  /** @param {DurableRuns} owner @param {string} id */
+  constructor(owner, id) {
+    this.button = make("button", { type: "button", part: "job" });
+    this.button.onclick = () => (owner.selected = owner.selected === id ? null : id);
+    this.status = make("span", { className: "status", part: "status" });
+    this.progress = make("progress", { max: 1, part: "progress" });
+    this.message = make("span", { className: "soft" });
+    this.started = make("td", { className: "soft wide" });
+    this.elapsed = make("td", { className: "soft" });
+    const cells = [make("td", {}, this.status), make("td", {}, this.progress, this.message), this.started, this.elapsed];
+    this.node = make("tr", { part: "run" }, make("th", { scope: "row" }, this.button), ...cells);
+  }
+
+  /** @param {Run} run @param {boolean} selected */
+  show(run, selected) {
+    this.run = run;
+    const { row } = run;
+    say(this.button, run.job ?? run.id);
+    this.button.setAttribute("aria-expanded", String(selected));
+    this.node.setAttribute("aria-selected", String(selected));
+    mark(this.status, run.status ?? "");
+    this.tell(run.progress);
+    say(this.started, row?.started_at ? new Date(row.started_at * 1000).toLocaleTimeString() : "–");
+    this.tick();
+  }
+
+  /** @param {{current: number, total: number | null, message: string | null} | null} progress */
+  tell(progress) {
+    const { current = 0, total = null, message = null } = progress ?? {};
+    const known = total ? Math.min(1, Math.max(0, current / total)) : null;
+    this.progress.hidden = known === null;
+    this.progress.value = known ?? 0;
+    this.progress.ariaLabel = `Progress of ${this.run?.job}`;
+    say(this.message, message ?? (known === null ? (progress ? `${current}` : "–") : `${Math.floor(known * 100)} %`));
+  }
+
+  tick() {
+    const { started_at, finished_at } = this.run?.row ?? {};
+    say(this.elapsed, started_at ? span((finished_at ?? Date.now() / 1000) - started_at) : "–");
+  }
+}
+
+/** The newest runs of a store. `select` (an event) tells which run is shown below them. */
+export class DurableRuns extends HTMLElement {
+  static observedAttributes = ["store", "job", "limit"];
+
+  constructor() {
+    super();
+    /** @type {Tab | null} */
+    this.given = null;
+    /** @type {Promise<Tab> | null} opened here, for `store` */
+    this.own = null;
+    /** @type {string | null} */
+    this.chosen = null;
+    /** @type {Run | null} the one that is selected, while it is watched */
+    this.run = null;
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    /** @type {Map<string, HTMLElement>} */
+    this.items = new Map();
+    /** @type {Map<string, number>} steps in flight, and since when */
+    this.begun = new Map();
+    /** @type {Tab | null} */
+    this.open = null;
+    this.kept = 0; // checkpoints up to this seq were answered by a replay
+    this.worker = "";
+    this.timer = 0;
+    this.unlisten = () => {};
+
+    this.list = make("tbody");
+    const heads = ["Job", "Status", "Progress", "Started", "Took"];
+    const head = heads.map((text) => make("th", { scope: "col", className: text === "Started" ? "wide" : "" }, text));
+    const caption = make("caption", { className: "sr" }, "Runs, newest first");
+    this.none = make("p", { className: "soft", part: "empty" }, "No runs yet.");
+    this.spoken = make("p", { className: "sr", role: "status" });
+    this.heading = make("h3");
+    this.facts = make("p", { className: "soft" });
+    this.sum = make("p", { part: "summary" });
+    this.error = make("pre", { part: "error" });
+    this.cancel = make("button", { type: "button", part: "button", textContent: "Cancel" });
+    this.resume = make("button", { type: "button", part: "button", textContent: "Resume" });
+    this.cancel.onclick = () => this.steer("cancel");
+    this.resume.onclick = () => this.steer("resume");
+    this.steps = make("ol", { tabIndex: 0, ariaLabel: "Steps", role: "list", part: "steps" });
+    this.log = make("ol", { tabIndex: 0, ariaLabel: "Log", role: "list", part: "log" });
+    this.logged = make("div", {}, make("p", { className: "soft" }, "Log"), this.log);
+    this.detail = make(
+      "section",
+      { hidden: true, ariaLabel: "Selected run", part: "detail" },
+      ...[this.heading, this.facts, this.error, make("div", { className: "bar" }, this.cancel, this.resume)],
+      make("div", { className: "both" }, make("div", {}, this.sum, this.steps), this.logged),
+    );
+    const table = make("table", { part: "table" }, caption, make("thead", {}, make("tr", {}, ...head)), this.list);
+    const shadow = this.attachShadow({ mode: "open" });
+    shadow.adoptedStyleSheets = [sheet];
+    shadow.append(table, this.none, this.detail, this.spoken);
+  }
+
+  /** The tab whose runs are shown. @returns {Tab | null} */
+  get tab() {
+    return this.given;
+  }
+  set tab(tab) {
+    this.given = tab;
+    if (this.isConnected) this.attach();
+  }
+
+  /** Id of the run whose steps are shown, or null. @returns {string | null} */
+  get selected() {
+    return this.chosen;
+  }
+  set selected(id) {
+    if (id === this.chosen) return;
+    this.chosen = id;
+    this.dispatchEvent(new CustomEvent("select", { detail: id }));
+    this.watch();
+    this.look();
+  }
+
+  connectedCallback() {
+    this.attach();
+    this.clock = setInterval(() => {
+      for (const row of this.rows.values()) if (!row.run?.finished) row.tick();
+    }, 1000);
+  }
+
+  disconnectedCallback() {
+    clearInterval(this.clock);
+    this.detach();
+  }
+
+  attributeChangedCallback() {
+    if (this.isConnected) this.attach();
+  }
+
+  detach() {
+    this.unlisten();
+    this.unlisten = () => {};
+    this.run?.close();
+    this.run = null;
+    this.own?.then((tab) => tab.close(), () => {});
+    this.own = null;
+    this.open = null;
+  }
+
+  async attach() {
+    this.detach();
+    const store = this.getAttribute("store");
+    if (!this.given && !store) return;
+    this.own = this.given ? null : openTab({ store: store ?? "", worker: false });
+    const opening = this.own ?? this.given;
+    let tab;
+    try {
+      tab = await opening;
+    } catch (error) {
+      say(this.none, String(/** @type {Error} */ (error).message));
+      return;
+    }
+    if (!tab || opening !== (this.own ?? this.given) || !this.isConnected) return;
+    this.open = tab;
+    const ended = new AbortController();
+    const unlisten = tab.store.listen(() => this.look());
+    const hear = (/** @type {any} */ { detail }) => {
+      if (detail.type === "run.progress") this.rows.get(detail.run_id)?.tell(detail.data);
+    };
+    tab.addEventListener("event", hear, { signal: ended.signal });
+    this.unlisten = () => (unlisten(), ended.abort());
+    this.watch();
+    this.look();
+  }
+
+  /** Follow the selected run. */
+  watch() {
+    this.run?.close();
+    this.items.clear();
+    this.begun.clear();
+    this.kept = 0;
+    this.worker = "";
+    this.run = this.open && this.chosen ? this.open.run(this.chosen) : null;
+    this.run?.addEventListener("event", (event) => this.hear(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  /** @param {{type: string, seq: number | null, at: number, data: any}} event */
+  hear({ type, seq, at, data }) {
+    if (type === "step.started") this.begun.set(data.path, at);
+    else if (type === "step.completed") this.begun.delete(data.path);
+    else if (type.startsWith("run.") && type !== "run.progress" && type !== "run.log") this.begun.clear();
+    // A replay answers what was stored: after an interruption, or where another worker goes on.
+    const other = type === "run.claimed" && this.worker && data.worker !== this.worker;
+    if (seq && (other || (type === "run.resumed" && "replayed" in data))) this.kept = seq;
+    if (type === "run.claimed") this.worker = data.worker;
+    this.look();
+  }
+
+  look() {
+    if (this.timer || !this.isConnected) return;
+    this.timer = setTimeout(async () => {
+      // What is told while this reads counts for the next look.
+      this.timer = 0;
+      await this.read().catch(() => setTimeout(() => this.look(), 1000));
+    }, PAUSE);
+  }
+
+  async read() {
+    const tab = this.open;
+    if (!tab) return;
+    const job = this.getAttribute("job") ?? undefined;
+    const runs = await tab.runs({ job, limit: Number(this.getAttribute("limit")) || 10 });
+    const shown = this.chosen;
+    const one = shown ? tab.run(shown) : null;
+    const detail = one && (await Promise.all([one.refresh(), one.steps(), one.logs()]).catch(() => null)); // gone
+    if (tab !== this.open || shown !== this.chosen) return;
+    const rows = runs.map((run) => {
+      const row = this.rows.get(run.id) ?? new Row(this, run.id);
+      row.show(run, run.id === shown);
+      return [run.id, row];
+    });
+    this.rows = new Map(/** @type {[string, Row][]} */ (rows));
+    arrange(this.list, [...this.rows.values()].map((row) => row.node));
+    this.none.hidden = runs.length > 0;
+    this.detail.hidden = !detail;
+    if (detail) this.show(...detail);
+  }
+
+  /** @param {Run} run @param {Step[]} steps @param {import("./records.mjs").LogLine[]} lines */
+  show(run, steps, lines) {
+    const status = run.status ?? "";
+    say(this.heading, `${run.job}: ${status.toLowerCase().replace("_", " ")}`);
+    say(this.spoken, this.heading.textContent ?? "");
+    say(this.facts, `run ${run.id}${run.row?.stale_reason ? `, was stale: ${run.row.stale_reason}` : ""}`);
+    const { type, message } = run.error ?? {};
+    say(this.error, type ? `${type}: ${message}` : "");
+    this.error.hidden = !type;
+    this.cancel.disabled = FINAL.includes(status);
+    this.resume.disabled = !RESUMABLE.includes(status);
+
+    const kept = steps.filter((step) => step.seq !== null && step.seq < this.kept);
+    const done = steps.filter((step) => step.state === "completed");
+    say(this.sum, `${done.length} steps done${kept.length ? `, ${kept.length} of them from checkpoints` : ""}`);
+    const below = this.steps.scrollHeight - this.steps.scrollTop - this.steps.clientHeight < 40;
+    const known = new Set(steps.map((step) => step.path));
+    const items = steps.map((step) => {
+      const is = kept.includes(step) ? "kept" : step.state;
+      const took = step.finished_at ? span(step.finished_at - step.started_at) : "";
+      return this.item(step.path, step.title ?? step.path, is, took);
+    });
+    if (status === "EXECUTING") {
+      for (const path of this.begun.keys()) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
+    }
+    arrange(this.steps, items);
+    if (below) this.steps.scrollTop = this.steps.scrollHeight;
+
+    this.logged.hidden = !lines.length;
+    const said = lines.slice(-LINES).map(({ attempt, path, ordinal, level, message, fields }) => {
+      const more = Object.entries(JSON.parse(fields)).map(([name, value]) => ` ${name}=${value}`);
+      return this.item(`log ${attempt} ${path} ${ordinal}`, message + more.join(""), level, "");
+    });
+    arrange(this.log, said);
+  }
+
+  /** @param {string} key @param {string} name @param {string} is @param {string} took */
+  item(key, name, is, took) {
+    let item = this.items.get(key);
+    if (!item) {
+      const status = make("span", { className: "status" });
+      item = make("li", { part: "step" }, make("span"), status, make("span", { className: "time" }));
+      this.items.set(key, item);
+    }
+    const [label, status, time] = /** @type {HTMLElement[]} */ ([...item.children]);
+    say(label, name);
+    status.classList.toggle("kept", is === "kept");
+    mark(status, is, is === "kept" ? "from checkpoint" : is === "completed" ? "done" : is);
+    say(time, took);
+    return item;
+  }
+
+  /** @param {"cancel" | "resume"} what */
+  async steer(what) {
+    try {
+      await this.open?.run(this.chosen ?? "")[what]();
+    } catch (error) {
+      say(this.spoken, String(/** @type {Error} */ (error).message)); // it has ended meanwhile
+    }
+    this.look();
+  }
+}
+
+if (!customElements.get("durable-runs")) customElements.define("durable-runs", DurableRuns);
