@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
                 )
 
             usable = []
-            for i in range(12):
+            for _ in range(12):
                 page = await context.new_page()
                 await page.goto(site.url(store="indexeddb:bench"))
                 await tabs.until(lambda page=page: page.evaluate("window.ready"), why="the tab is open")
@@ -67,7 +68,9 @@ async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
                     await page.evaluate(
                         """async () => {
                           const runs = [];
-                          for (let i = 0; i < 32; i++) runs.push(await tab.trigger("sequential", { count: 40 }));
+                          for (let i = 0; i < 32; i++) {
+                            runs.push(await tab.trigger("sequential", { count: 40 }));
+                          }
                           await Promise.all(runs.map((run) => run.result()));
                         }"""
                     )
@@ -80,12 +83,13 @@ async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
 
             # A pending run, triggered by a page that executes nothing.
             delays, bare = [], []
-            for i in range(2 + rounds):
+            for _ in range(2 + rounds):
                 watcher = await opened("first", worker=False)
                 made = await watcher.evaluate("async () => (await tab.trigger('marked', {})).id")
                 page = await context.new_page()
                 await page.goto(site.url(store="indexeddb:first"))
-                found = await tabs.until(lambda: _output(watcher, made), why="the run ends", timeout=30)
+                ask = partial(_output, watcher, made)
+                found = await tabs.until(ask, why="the run ends", timeout=30)
                 delays.append(found - await page.evaluate("performance.timeOrigin"))
                 bare.append(await page.evaluate("window.boot()"))
                 await page.close()

@@ -15,17 +15,18 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from durable_lite.testing import tabs
 from durable_lite.web.build import Plan, build
 from e2e.chaos import Chaos
 from e2e.durable_site import serve
 
+JOBS = Path(__file__).resolve().parents[1] / "e2e" / "jobs" / "counted.py"
+
 
 async def soak(rounds: int, seed: int, folder: Path) -> None:
-    build(Plan(folder / "site", jobs=(ROOT / "e2e" / "jobs" / "counted.py",), brotli=False))
+    build(Plan(folder / "site", jobs=(JOBS,), brotli=False))
     began = time.monotonic()
     with serve(folder / "site") as site:
         async with tabs.suspendable_browser(profile=folder / "profile") as browser:
