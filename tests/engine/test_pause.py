@@ -1,0 +1,69 @@
+"""A worker that is paused claims nothing, and one that is told to look doesn't wait for its next tick."""
+
+from __future__ import annotations
+
+import asyncio
+
+from durable_lite import Status, job
+from durable_lite.testing import VirtualClock
+from tests.engine.apps import Tally
+from tests.engine.support import Process, status
+
+
+async def test_a_paused_worker_claims_nothing_and_what_executes_goes_on(make_store):
+    tally, clock, go = Tally(), VirtualClock(), asyncio.Event()
+
+    @job
+    async def works(ctx, number: int):
+        await ctx.step("wait", go.wait)
+        return await ctx.step("work", tally.step(f"work-{number}"))
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        first = await process.trigger(works, 1)
+        await clock.settle()
+        process.pause()
+        second = await process.trigger(works, 2)
+        go.set()
+        await clock.advance("1h")
+        assert await status(store, first) == Status.COMPLETED
+        assert await status(store, second) == Status.PENDING
+        process.pause(False)
+        await clock.settle()
+        assert await status(store, second) == Status.COMPLETED
+        assert tally == {"work-1": 1, "work-2": 1}
+
+
+async def test_a_paused_worker_does_not_take_up_what_becomes_due(make_store):
+    clock = VirtualClock()
+
+    @job
+    async def naps(ctx):
+        await ctx.sleep("nap", "10m")
+
+    async with make_store() as store, Process(store, clock, naps) as process:
+        run = await process.trigger(naps)
+        await clock.advance("1m")
+        process.pause()
+        await clock.advance("1h")
+        assert await status(store, run) == Status.WAITING
+        process.pause(False)
+        await clock.settle()
+        assert await status(store, run) == Status.COMPLETED
+
+
+async def test_told_to_look_it_asks_at_once_who_has_disappeared(make_store):
+    clock, asked = VirtualClock(), []
+
+    @job
+    async def works(ctx):
+        pass
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        await clock.settle()
+        process.before = lambda name, args: asked.append(name)
+        await clock.settle()
+        assert asked == []
+        process.look()
+        await clock.settle()
+        assert "leases" in asked
+        assert "claim_runs" in asked
