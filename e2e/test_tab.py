@@ -85,7 +85,8 @@ async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, si
         await asyncio.sleep(1)
         interrupted(site, "two", 20)
         seen = await events(other, run)
-        assert [event["data"]["reason"] for event in seen if event["type"] == "run.stale"] == ["worker gone"]
+        [reason] = [event["data"]["reason"] for event in seen if event["type"] == "run.stale"]
+        assert reason in ("worker gone", "heartbeat")  # the second: on a machine that is slow to start Python
         assert [event["type"] for event in seen].count("run.completed") == 1
 
 
