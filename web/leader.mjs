@@ -60,11 +60,15 @@ export class Leader {
     let steal = false;
     while (this.wanted && !this.resting) {
       try {
-        const how = steal ? { steal } : { signal: AbortSignal.timeout(PATIENCE) };
+        // A frozen page that was given the lock in the queue would keep it: who rests leaves the queue.
+        const given_up = new AbortController();
+        this.release = () => given_up.abort();
+        const signal = AbortSignal.any([given_up.signal, AbortSignal.timeout(PATIENCE)]);
+        const how = steal ? { steal } : { signal };
         await locks.request(this.name, how, () => this.hold());
         steal = false;
       } catch {
-        this.change(false); // it was stolen from us; or the time was up
+        this.change(false); // it was stolen from us; or the time was up, or we gave up
         steal = this.wanted && !this.resting && (await this.stalled().catch(() => false));
       }
     }
