@@ -16,7 +16,7 @@ ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.ts", ".d.mts")
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 # A build without one of these isn't complete.
-REQUIRED = ("indexeddb.mjs",)
+REQUIRED = ("durable-lite.mjs", "indexeddb.mjs", "worker.mjs")
 
 
 def modules_in(folder: Path) -> dict[str, Path]:

@@ -131,10 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = self._resolve()
         if path is None:
             return self._refuse(HTTPStatus.NOT_FOUND)
+        is_folder = self.path.partition("?")[0].endswith("/")
         if path.is_dir():
-            if not self.path.partition("?")[0].endswith("/"):
+            if not is_folder:
                 return self._redirect()
             path /= _INDEX
+        elif is_folder:
+            return self._refuse(HTTPStatus.NOT_FOUND)
         if not self._is_inside(path):
             return self._refuse(HTTPStatus.NOT_FOUND)
         found = _open(path, self._takes_brotli())

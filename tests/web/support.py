@@ -40,7 +40,9 @@ def run(*args: object, folder: Path = ROOT, env: dict[str, str] | None = None) -
 
 def attempt(*args: object, **options: Any) -> subprocess.CompletedProcess:
     """The command, however it ends."""
-    return run(sys.executable, "-W", "error", "-c", "from durable_lite.cli import main; main()", *args, **options)
+    return run(
+        sys.executable, "-W", "error", "-c", "from durable_lite.cli import main; main()", *args, **options
+    )
 
 
 def command(*args: object, **options: Any) -> str:
