@@ -60,7 +60,7 @@ export class Host {
       const init = await this.init();
       if (this.worker === worker) worker.postMessage({ op: "init", ...init });
     } catch (error) {
-      this.fail("setup", /** @type {Error} */ (error).message);
+      if (this.worker === worker) this.fail("setup", /** @type {Error} */ (error).message);
     }
   }
 
@@ -94,8 +94,10 @@ export class Host {
   /** A start that says nothing for so long has failed. */
   patience() {
     clearTimeout(this.timer);
-    const why = `Python has not started: nothing happened for ${BOOT_SECONDS} s after "${this.status.stage}"`;
-    this.timer = setTimeout(() => this.fail("setup", why), BOOT_SECONDS * 1000);
+    this.timer = setTimeout(() => {
+      const why = `nothing happened for ${BOOT_SECONDS} s after "${this.status.stage}"`;
+      this.fail("setup", `Python has not started: ${why}`);
+    }, BOOT_SECONDS * 1000);
   }
 
   /** @param {string} kind @param {string} message @param {string} [detail] */

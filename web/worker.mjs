@@ -6,6 +6,7 @@ import * as indexeddb from "./indexeddb.mjs";
 
 /** @type {any} */
 let tab = null;
+let ready = false;
 /** Files that survive, in both directions. @type {{load: () => Promise<void>, save: () => Promise<void>} | null} */
 let files = null;
 let leading = false;
@@ -23,7 +24,7 @@ self.onmessage = async ({ data }) => {
     } catch (error) {
       post("failed", describe(error));
     }
-  } else if (tab) obey(data);
+  } else if (ready) obey(data);
   else early.push(data);
 };
 
@@ -92,6 +93,7 @@ async function start(init) {
   const told = (/** @type {string} */ op, /** @type {string} */ text) => post(op, { [op]: text });
   tab = await module.start(JSON.stringify(given), told, files?.save); // not null: that isn't None
   const manifest = await tab.start();
+  ready = true;
   for (const message of early.splice(0)) obey(message);
   post("ready", { manifest });
 }

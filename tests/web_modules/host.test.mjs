@@ -1,0 +1,182 @@
+/** The page's side of the worker, with a worker that does what the test says. */
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { Host } from "../../web/host.mjs";
+
+class FakeWorker {
+  static made = [];
+  constructor(url, options) {
+    this.url = url;
+    this.options = options;
+    this.got = [];
+    this.terminated = false;
+    FakeWorker.made.push(this);
+  }
+  postMessage(message) {
+    this.got.push(message);
+  }
+  terminate() {
+    this.terminated = true;
+  }
+  say(op, more = {}) {
+    this.onmessage({ data: { op, ...more } });
+  }
+}
+
+beforeEach(() => {
+  FakeWorker.made = [];
+  globalThis.Worker = FakeWorker;
+  mock.timers.enable({ apis: ["setTimeout"] });
+});
+afterEach(() => mock.timers.reset());
+
+function hosted(init = async () => ({ store: "s" })) {
+  const heard = { stages: [], events: [], manifests: [] };
+  const host = new Host(init, {
+    onstatus: (status) => heard.stages.push(status.stage),
+    onevent: (event) => heard.events.push(event),
+    onready: (manifest) => heard.manifests.push(manifest),
+  });
+  return [host, heard];
+}
+
+async function booted(init) {
+  const [host, heard] = hosted(init);
+  await host.boot();
+  return [host, heard, FakeWorker.made.at(-1)];
+}
+
+test("it starts one worker, and tells it first what it needs", async () => {
+  const [host, heard] = hosted();
+  assert.equal(FakeWorker.made.length, 0);
+  await Promise.all([host.boot(), host.boot()]);
+  await host.boot();
+  const [worker] = FakeWorker.made;
+  assert.equal(FakeWorker.made.length, 1);
+  assert(String(worker.url).endsWith("/web/worker.mjs"));
+  assert.deepEqual(worker.options, { type: "module" });
+  assert.deepEqual(worker.got, [{ op: "init", store: "s" }]);
+  worker.say("stage", { stage: "download", loaded: 1, total: 9 });
+  assert.deepEqual(host.status, { stage: "download", loaded: 1, total: 9 });
+  worker.say("stage", { stage: "jobs" });
+  worker.say("ready", { manifest: "{}" });
+  worker.say("event", { event: "text" });
+  assert.deepEqual(heard, { stages: ["download", "jobs", "ready"], events: ["text"], manifests: ["{}"] });
+  await host.boot();
+  assert.equal(FakeWorker.made.length, 1);
+});
+
+test("without a worker orders go nowhere", () => {
+  const [host, heard] = hosted();
+  host.post({ op: "lead", on: true });
+  host.rest(true);
+  host.rest(false);
+  mock.timers.tick(100_000);
+  assert.deepEqual(heard.stages, []);
+});
+
+test("an order may come to the worker before the first message", async () => {
+  const ready = Promise.withResolvers();
+  const [host] = hosted(() => ready.promise);
+  const starting = host.boot();
+  host.post({ op: "lead", on: true });
+  ready.resolve({ store: "s" });
+  await starting;
+  assert.deepEqual(FakeWorker.made[0].got, [{ op: "lead", on: true }, { op: "init", store: "s" }]);
+});
+
+test("silence for 30 seconds is a failure, and ends the worker", async () => {
+  const [host, heard, worker] = await booted();
+  mock.timers.tick(29_999);
+  worker.say("stage", { stage: "download" });
+  mock.timers.tick(29_999);
+  assert.equal(worker.terminated, false);
+  mock.timers.tick(1);
+  assert.equal(worker.terminated, true);
+  assert.equal(host.status.kind, "setup");
+  assert.match(host.status.message, /nothing happened for 30 s after "download"/);
+  assert.deepEqual(heard.stages, ["download", "failed"]);
+  await host.boot();
+  assert.equal(FakeWorker.made.length, 1); // it failed for good
+});
+
+test("a worker that is ready may be silent", async () => {
+  const [host, , worker] = await booted();
+  worker.say("ready", { manifest: "{}" });
+  mock.timers.tick(1_000_000);
+  assert.equal(host.status.stage, "ready");
+});
+
+test("the time in which the page is frozen is no silence", async () => {
+  const [host, heard, worker] = await booted();
+  mock.timers.tick(20_000);
+  host.rest(true);
+  mock.timers.tick(500_000);
+  host.rest(false);
+  assert.deepEqual(worker.got.slice(1), [{ op: "rest", on: true }, { op: "rest", on: false }]);
+  mock.timers.tick(29_999);
+  assert.deepEqual(heard.stages, []);
+  mock.timers.tick(1);
+  assert.deepEqual(heard.stages, ["failed"]);
+});
+
+test("a worker that is ready isn't watched after a rest either", async () => {
+  const [host, , worker] = await booted();
+  worker.say("ready", { manifest: "{}" });
+  host.rest(true);
+  host.rest(false);
+  mock.timers.tick(1_000_000);
+  assert.equal(host.status.stage, "ready");
+});
+
+for (const [name, fail, message] of [
+  ["the module isn't there", (worker) => worker.onerror({ message: "" }), /is it there, as text\/javascript\?/],
+  ["the module throws", (worker) => worker.onerror({ message: "oops" }), /oops/],
+  ["Python says so", (worker) => worker.say("failed", { kind: "jobs", message: "oops", detail: "more" }), /^oops$/],
+]) {
+  test(`a failure ends the worker: ${name}`, async () => {
+    const [host, heard, worker] = await booted();
+    fail(worker);
+    assert.equal(worker.terminated, true);
+    assert.match(host.status.message, message);
+    mock.timers.tick(100_000);
+    assert.deepEqual(heard.stages, ["failed"]);
+    host.post({ op: "beat" });
+    assert.equal(worker.got.length, 1);
+  });
+}
+
+test("what a worker needs can't be found out", async () => {
+  const [host, heard, worker] = await booted(() => Promise.reject(new Error("no manifest")));
+  assert.deepEqual([heard.stages, host.status.message, worker.terminated], [["failed"], "no manifest", true]);
+});
+
+test("stopping waits until Python has let go, two seconds at most", async () => {
+  for (const answers of [true, false]) {
+    const [host, heard, worker] = await booted();
+    worker.say("ready", { manifest: "{}" });
+    const stopping = host.stop();
+    assert.deepEqual(worker.got.at(-1), { op: "stop" });
+    assert.equal(worker.terminated, false);
+    if (answers) worker.say("stopped");
+    else mock.timers.tick(2000);
+    await stopping;
+    assert.deepEqual([worker.terminated, heard.stages], [true, ["ready", "idle"]]);
+  }
+});
+
+for (const end of ["resolve", "reject"]) {
+  test(`a start that is stopped ends at once, and fails no more (${end})`, async () => {
+    const ready = Promise.withResolvers();
+    const [host, heard] = hosted(() => ready.promise);
+    const starting = host.boot();
+    await host.stop();
+    ready[end](new Error("late"));
+    await starting;
+    mock.timers.tick(100_000);
+    assert.deepEqual(heard.stages, ["idle"]);
+    assert.deepEqual(FakeWorker.made[0].got, []);
+  });
+}

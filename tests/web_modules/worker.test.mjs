@@ -1,0 +1,64 @@
+/** The worker with a Python that does nothing: what the page said too early is not lost. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const told = [];
+const calls = [];
+let started = Promise.withResolvers();
+
+globalThis.self = globalThis;
+globalThis.postMessage = (message) => told.push(message);
+globalThis.tabs = {
+  async start(given, post, save) {
+    calls.push(["start", JSON.parse(given).store, save]);
+    return {
+      start: () => started.promise,
+      lead: (on) => calls.push(["lead", on]),
+      rest: (on) => calls.push(["rest", on]),
+      beat: () => calls.push(["beat"]),
+      cancelled: (run) => calls.push(["cancelled", run]),
+      stop: async () => calls.push(["stop"]),
+    };
+  },
+};
+const PYODIDE = `
+  export const version = "1";
+  export const loadPyodide = async () => ({ registerJsModule() {}, pyimport: () => globalThis.tabs });
+  //`;
+const INIT = {
+  ...{ op: "init", pyodide: `data:text/javascript,${encodeURIComponent(PYODIDE)}`, version: "1", wheels: [], jobs: [] },
+  ...{ bytes: 0, sizes: {}, packages: [], store: "s", files: null, options: {} },
+};
+
+await import("../../web/worker.mjs");
+const say = (data) => self.onmessage({ data });
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("orders wait until Python is there, and keep their order", async () => {
+  say({ op: "lead", on: true });
+  const starting = say(INIT);
+  say({ op: "rest", on: true });
+  say({ op: "rest", on: false });
+  say({ op: "cancelled", run: "r" });
+  await settled();
+  say({ op: "lead", on: false });
+  started.resolve("{}");
+  await starting;
+  await settled();
+  assert.deepEqual(calls, [
+    ["start", "s", undefined], // Python's None, which null would not be
+    ...[["rest", true], ["rest", false], ["cancelled", "r"], ["lead", false]],
+  ]);
+  assert.deepEqual(told.map(({ op, stage, manifest }) => [op, stage ?? manifest]), [
+    ...[["stage", "download"], ["stage", "jobs"], ["ready", "{}"]],
+  ]);
+  calls.length = 0;
+  say({ op: "beat" });
+  say({ op: "lead", on: true });
+  await settled();
+  say({ op: "stop" });
+  await settled();
+  assert.deepEqual(calls, [["beat"], ["lead", true], ["stop"]]);
+  assert.equal(told.at(-1).op, "stopped");
+});
