@@ -2,7 +2,8 @@
 
 A block `python NAME.py` is that file; a block `python` is a program; in a `console` block the lines
 with `$ ` are commands, and what follows one is contained in what it prints. All of one page share a
-folder. `make` is not run here: that would be this very test. What needs a browser is executed by e2e.
+folder, and find Pyodide there. `make` is not run here: that would be this very test. What needs a
+browser is executed by e2e.
 """
 
 import os
@@ -58,6 +59,7 @@ def execute(page: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_does_what_it_says(page, tmp_path):
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
     execute(page, tmp_path)
 
 
