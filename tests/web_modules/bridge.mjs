@@ -6,6 +6,7 @@
 import { createInterface } from "node:readline";
 
 import { problems } from "../../web/schema.mjs";
+import * as statuses from "../../web/statuses.mjs";
 import { canonical, makeId, newRun, seconds } from "../../web/triggers.mjs";
 import { decode, encode } from "../../web/values.mjs";
 
@@ -62,6 +63,9 @@ const verbs = {
   seconds: (value, zero) => seconds(made(value), "x", zero),
   makeId: (moments) => moments.map(makeId),
   problems: (schema, value) => problems(JSON.parse(schema), made(value)),
+  statuses: (name) => statuses[name],
+  firstRow: (run) => statuses.firstRow(run),
+  recovered: (run, last) => statuses.recovered(run, last),
   newRun: (given) => newRun({ ...given, payload: made(given.payload), options: made(given.options) }),
 };
 
