@@ -65,7 +65,6 @@ const verbs = {
   problems: (schema, value) => problems(JSON.parse(schema), made(value)),
   statuses: (name) => statuses[name],
   firstRow: (run) => statuses.firstRow(run),
-  recovered: (run, last) => statuses.recovered(run, last),
   newRun: (given) => newRun({ ...given, payload: made(given.payload), options: made(given.options) }),
 };
 
