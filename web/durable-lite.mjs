@@ -43,7 +43,7 @@ export class Tab extends EventTarget {
     this.setup = new Setup(options);
     this.host = new Host(() => this.init(), {
       onstatus: (status) => this.told(status),
-      onevent: (text) => this.heard(text, true),
+      onevents: (text) => this.heard(text, true),
       onready: (manifest) => this.know(manifest),
     });
     this.leader = new Leader({
@@ -125,7 +125,7 @@ export class Tab extends EventTarget {
   /** @param {string} id */
   async cancel(id) {
     await this.store.cancel_run(id, now());
-    const text = JSON.stringify({ run_id: id, seq: null, at: now(), type: "run.cancelled", data: {} });
+    const text = JSON.stringify([{ run_id: id, seq: null, at: now(), type: "run.cancelled", data: {} }]);
     this.live?.postMessage(text);
     this.heard(text, false);
   }
@@ -238,11 +238,12 @@ export class Tab extends EventTarget {
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
   }
 
-  /** A live event, of this tab's worker or of another tab. @param {string} text @param {boolean} ours */
+  /** Live events as JSON, of this tab's worker or of another tab. @param {string} text @param {boolean} ours */
   heard(text, ours) {
-    const event = JSON.parse(text);
     if (ours) this.live?.postMessage(text);
-    else if (event.type === "run.cancelled") this.host.post({ op: "cancelled", run: event.run_id });
-    this.dispatchEvent(new CustomEvent("event", { detail: event }));
+    for (const event of JSON.parse(text)) {
+      if (!ours && event.type === "run.cancelled") this.host.post({ op: "cancelled", run: event.run_id });
+      this.dispatchEvent(new CustomEvent("event", { detail: event }));
+    }
   }
 }

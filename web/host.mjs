@@ -36,7 +36,7 @@ const BOOT_SECONDS = 30;
 export class Host {
   /**
    * @param {() => Promise<Init>} init
-   * @param {{onstatus: (status: TabStatus) => void, onevent: (event: string) => void, onready: (manifest: string) => void}} hear
+   * @param {{onstatus: (status: TabStatus) => void, onevents: (events: string) => void, onready: (manifest: string) => void}} hear
    */
   constructor(init, hear) {
     this.init = init;
@@ -72,7 +72,7 @@ export class Host {
   /** @param {any} message */
   take(message) {
     const { op } = message;
-    if (op === "event") this.hear.onevent(message.event);
+    if (op === "events") this.hear.onevents(message.events);
     else if (op === "stage") {
       this.patience();
       this.tell({ stage: message.stage, loaded: message.loaded, total: message.total });

@@ -22,6 +22,8 @@ from ..stores.indexeddb import IndexedDBStore
 
 __all__ = ["BadJobFile", "Tab", "start"]
 
+_TELL_AFTER = 0.03  # seconds
+
 Post = Callable[[str, str], object]  # what happened, and JSON text that says more
 
 
@@ -79,6 +81,7 @@ class Tab:
             holds_lock=lambda: self._leads,
         )
         self.app = Durable(self.store, jobs, **given["options"])
+        self._told: list[Event] = []
         self.app.listen(self._hear)
 
     async def start(self) -> str:
@@ -114,7 +117,14 @@ class Tab:
         await self.store.close()
 
     def _hear(self, event: Event) -> None:
-        self._post("event", json.dumps(event._asdict()))
+        """Tell the page soon: a message for each would cost as much as the step that it tells of."""
+        if not self._told:
+            asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell)
+        self._told.append(event)
+
+    def _tell(self) -> None:
+        told, self._told = self._told, []
+        self._post("events", json.dumps([event._asdict() for event in told]))
 
 
 async def start(given: str, post: Post, save_files: Callable[[], Awaitable[None]] | None = None) -> Tab:

@@ -36,7 +36,7 @@ function hosted(init = async () => ({ store: "s" })) {
   const heard = { stages: [], events: [], manifests: [] };
   const host = new Host(init, {
     onstatus: (status) => heard.stages.push(status.stage),
-    onevent: (event) => heard.events.push(event),
+    onevents: (events) => heard.events.push(events),
     onready: (manifest) => heard.manifests.push(manifest),
   });
   return [host, heard];
@@ -62,7 +62,7 @@ test("it starts one worker, and tells it first what it needs", async () => {
   assert.deepEqual(host.status, { stage: "download", loaded: 1, total: 9 });
   worker.say("stage", { stage: "jobs" });
   worker.say("ready", { manifest: "{}" });
-  worker.say("event", { event: "text" });
+  worker.say("events", { events: "text" });
   assert.deepEqual(heard, { stages: ["download", "jobs", "ready"], events: ["text"], manifests: ["{}"] });
   await host.boot();
   assert.equal(FakeWorker.made.length, 1);
