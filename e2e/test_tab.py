@@ -262,3 +262,19 @@ async def test_files_that_steps_wrote_survive_with_their_checkpoints(suspendable
         found = await ended(page, run)
         assert json.loads(found["output"]) == "".join(f"{i};" for i in range(8))
         interrupted(site, "files", 8)
+
+
+async def test_a_short_freeze_leaves_what_a_step_has_written_and_not_yet_saved(suspendable_context, site):
+    async with suspendable_context() as context:
+        other = await opened(context, site, worker=False)
+        page = await opened(context, site, files="/files", staleAfter="20s")
+        run = await trigger(page, "writes", name="short", steps=6, seconds=1)
+        for step in (1, 3):
+            await begun(site, "short", step)
+            await tabs.freeze(page, behind=other)
+            await asyncio.sleep(0.3)
+            await tabs.thaw(page)
+        found = await ended(page, run)
+        assert json.loads(found["output"]) == "".join(f"{i};" for i in range(6))
+        assert site.executed("short") == [1] * 6
+        assert "run.stale" not in await types(other, run)

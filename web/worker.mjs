@@ -7,9 +7,11 @@ import * as indexeddb from "./indexeddb.mjs";
 /** @type {any} */
 let tab = null;
 let ready = false;
-/** Files that survive, in both directions. @type {{load: () => Promise<void>, save: () => Promise<void>} | null} */
+/** Files that survive: `take` makes them this tab's. @type {{take: () => Promise<void>, save: () => Promise<void>} | null} */
 let files = null;
 let leading = false;
+/** Saves that wait until this tab leads. @type {(() => void)[]} */
+const saving = [];
 let downloading = true;
 /** What the page said before Python was there. @type {import("./host.mjs").Order[]} */
 const early = [];
@@ -40,26 +42,47 @@ function obey({ op, on, run }) {
 /** @param {boolean} on */
 async function lead(on) {
   leading = on;
-  if (on) await files?.load(); // another tab may have written them
-  if (leading === on) tab.lead(on);
+  if (on) await files?.take();
+  if (leading !== on) return;
+  tab.lead(on);
+  if (on) for (const go of saving.splice(0)) go();
 }
 
 /**
  * Mount a folder of the origin's private file system.
+ *
+ * Only the tab that leads writes it, for a write there makes it what this tab has; and it is read anew only
+ * if another has led since, for that undoes what a step here has written and not yet saved.
  * @param {any} python
  * @param {string} path
  * @param {string} name
  */
 async function mount(python, path, name) {
   const root = await navigator.storage.getDirectory();
-  const folder = await root.getDirectoryHandle(`durable-lite.${encodeURIComponent(name)}`, { create: true });
+  const kept = `durable-lite.${encodeURIComponent(name)}`;
+  const folder = await root.getDirectoryHandle(kept, { create: true });
+  const writer = await root.getFileHandle(`${kept}.writer`, { create: true });
+  const me = crypto.randomUUID();
   python.FS.mkdirTree(path);
   const { syncfs } = await python.mountNativeFS(path, folder);
   const load = () =>
     new Promise((resolve, reject) => {
       python.FS.syncfs(true, (/** @type {unknown} */ error) => (error ? reject(error) : resolve(undefined)));
     });
-  files = { load: /** @type {() => Promise<void>} */ (load), save: () => syncfs() };
+  let last = Promise.resolve();
+  const inTurn = (/** @type {() => Promise<void>} */ work) => (last = last.then(work, work));
+  const take = async () => {
+    if ((await (await writer.getFile()).text()) === me) return;
+    await load();
+    const stream = await writer.createWritable();
+    await stream.write(me);
+    await stream.close();
+  };
+  const save = async () => {
+    while (!leading) await new Promise((resolve) => saving.push(() => resolve(undefined)));
+    await inTurn(syncfs);
+  };
+  files = { take: () => inTurn(take), save };
 }
 
 /** @param {Init} init */
@@ -86,6 +109,8 @@ async function start(init) {
   stage("jobs");
   python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
   if (init.files) await mount(python, init.files, init.store);
+  leading = init.leads;
+  if (leading) await files?.take();
   const paths = await Promise.all(init.jobs.map((url) => fetchJob(python, url)));
   const { store, durability, via, leads, options } = init;
   const given = { store, durability, via, leads, options, jobs: paths };

@@ -57,15 +57,15 @@ async def fails(ctx: Context, payload: dict) -> None:
 async def writes(ctx: Context, payload: dict) -> str:
     """Each step adds a file; the last reads them all."""
     for i in range(payload["steps"]):
-        await ctx.step(f"file-{i}", write, payload["name"], i)
+        await ctx.step(f"file-{i}", write, payload["name"], i, payload.get("seconds", 0.15))
     return await ctx.step("read", read, payload["name"])
 
 
-async def write(name: str, i: int) -> None:
+async def write(name: str, i: int, seconds: float) -> None:
     folder = Path("/files") / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{i}.txt").write_text(f"{i};")
-    await visit(name, i, 0.15)
+    await visit(name, i, seconds)
 
 
 def read(name: str) -> str:
