@@ -7,7 +7,7 @@ BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Of the engine's tests those that move little virtual time: idle turns are slow on a browser's event loop.
-TESTS = tests/unit tests/conformance \
+TESTS = tests/unit tests/conformance tests/browser \
 	$(addprefix tests/engine/test_,$(addsuffix .py,due_while_suspending failures limits steps stops suspension telling))
 SITE := .cache/pyodide/site
 PYTHON_READY := .venv/.ready
@@ -42,7 +42,7 @@ unit: $(PYTHON_READY) $(NODE_READY) ## Run the tests on CPython (ARGS="-k name")
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
 	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)
 
-e2e: $(PYTHON_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
+e2e: $(PYODIDE_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
 	@scripts/need-chromium
 	$(BIN)/pytest e2e $(ARGS)
 

@@ -1,0 +1,1 @@
+"""What there is inside Pyodide only, on Node or in a browser."""
