@@ -24,6 +24,7 @@ class DurableSite:
         self.base = ""
         self.told: Counter[str] = Counter()
         self.headers: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}  # served besides, by path
         self.closing = threading.Event()
 
     def url(self, **options: Any) -> str:
@@ -54,6 +55,11 @@ class _Handler(SimpleHTTPRequestHandler):
             self.end_headers()
         elif path.startswith("/hang/"):
             self._hang(path.removeprefix("/hang/"))
+        elif path in self.site.files:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.site.files[path])))
+            self.end_headers()
+            self.wfile.write(self.site.files[path])
         else:
             super().do_GET()
 

@@ -14,6 +14,7 @@ from tests import harness
 
 # Shared machines and WebAssembly are too uneven for a deadline on each example.
 settings.register_profile("tests", deadline=None)
+settings.register_profile("few", deadline=None, max_examples=20)  # where each takes long
 settings.load_profile("tests")
 
 

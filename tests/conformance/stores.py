@@ -7,6 +7,7 @@ it: called twice, it gives two handles on the same data.
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -52,7 +53,9 @@ STORES: dict[str, Place] = {
     "sqlite-relaxed": partial(sqlite, "relaxed"),
 }
 if sys.platform == "emscripten":
-    STORES["indexeddb-relaxed"] = partial(indexeddb, "relaxed")
+    # A browser knows both; on Node there is no disk, and so one is enough.
+    for durability in os.environ.get("DURABILITIES", "relaxed").split():
+        STORES[f"indexeddb-{durability}"] = partial(indexeddb, durability)
 
 
 @asynccontextmanager

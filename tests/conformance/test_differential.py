@@ -183,7 +183,7 @@ async def answer(store, call: Call) -> Any:
     return sorted(found) if call.verb == "mark_stale" else found
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings.default.max_examples * 3 // 10)
 @given(script=st.lists(draws, min_size=15, max_size=45))
 async def test_any_sequence_of_verbs(store, script):
     plain = MemoryStore()

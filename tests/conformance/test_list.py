@@ -130,7 +130,7 @@ filters = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(runs=st.lists(made, max_size=15), queries=st.lists(filters, min_size=1, max_size=5))
 async def test_any_filter_pages_through_what_it_means(store, runs, queries):
     await store.create_runs(

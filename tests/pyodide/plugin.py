@@ -1,11 +1,12 @@
 """What pytest lacks inside Pyodide: the option and the marker of pytest-timeout, which needs threads.
 
-The limit itself is kept by the watchdog, a thread of Node's that ends the process. An async test that
-merely waits too long fails by itself before that (see tests/harness.py).
+The limit itself is kept by the watchdog, which is outside: a thread of Node's that ends the process, or
+who started the browser. An async test that merely waits too long fails by itself before that (see
+tests/harness.py).
 """
 
 import pytest
-from watchdog import watch  # a module of run.mjs
+from watchdog import watch  # a module of run.mjs, or of e2e/pages/python-worker.mjs
 
 # More than a test may take: reading the tests and, the first time, compiling all that they import.
 COLLECTING = 180

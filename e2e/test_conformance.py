@@ -1,0 +1,112 @@
+"""IndexedDB where it is at home: the tests of tests/ that are about it, in a worker of a real Chromium."""
+
+import sys
+
+import pytest
+
+from e2e.durable_site import serve
+from e2e.python import PACKAGES, ROOT, run, zipped
+
+PACKAGE = ("durable_lite/**/*.py", "web/*.mjs")
+TESTS = ("pyproject.toml", "tests/*.py", "tests/conformance/*.py", "tests/browser/*.py", "tests/pyodide/*.py")
+
+PYTEST = """
+import os, sys
+sys.path[:0] = ["/packages", "/project/tests/pyodide"]
+os.chdir("/project")
+
+import plugin, pytest
+options = ["-p", "no:cacheprovider", "--durations=5", "--hypothesis-profile=few"]
+wanted = ["tests/conformance", "tests/browser", "-k", "indexeddb or browser"]
+int(pytest.main([*options, *wanted], plugins=[plugin]))
+"""
+ENVIRONMENT = {
+    "COLUMNS": "100",
+    "DURABILITIES": "relaxed strict",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+}
+MODULES = {"durable_lite_indexeddb": "/indexeddb.mjs"}
+
+GUEST = """
+import sys
+sys.path.insert(0, "/project")
+from durable_lite import Context, Durable, job
+
+@job
+async def greets(ctx: Context, name: str) -> str:
+    return await ctx.step("greet", "Hello, {}".format, name)
+
+async with Durable("indexeddb:guest", jobs=[greets]) as app:
+    result = await (await app.trigger(greets, "guest")).result()
+result
+"""
+CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
+
+
+@pytest.fixture
+def site(built):
+    with serve(built) as site:
+        yield site
+
+
+@pytest.fixture
+def opened(suspendable_context, site):
+    async def open_page(context):
+        page = await context.new_page()
+        await page.goto(f"{site.base}/plain.html")
+        return page
+
+    return open_page
+
+
+@pytest.mark.timeout(240)
+async def test_conformance(suspendable_context, site, opened):
+    if not PACKAGES.is_dir():
+        pytest.fail("The packages for Pyodide are missing: run `make setup`")
+    archives = {"/packages": zipped(PACKAGES), "/project": zipped(ROOT, PACKAGE + TESTS)}
+    printed = []
+
+    def show(text):
+        printed.append(text)
+        sys.stdout.write(text)
+
+    async with suspendable_context() as context:
+        page = await opened(context)
+        code = await run(page, site, PYTEST, show, archives=archives, modules=MODULES, env=ENVIRONMENT)
+    told = "".join(printed)
+    if code:
+        pytest.fail(
+            "".join(told.rpartition("= short test summary info =")[1:])[-5000:] or told, pytrace=False
+        )
+
+
+@pytest.mark.timeout(60)
+async def test_a_guest_in_anothers_page(suspendable_context, site, opened):
+    archives = {"/project": zipped(ROOT, PACKAGE)}
+    async with suspendable_context() as context:
+        page = await opened(context)
+        assert await run(page, site, GUEST, archives=archives) == "Hello, guest"
+        names = await page.evaluate("indexedDB.databases().then(found => found.map(one => one.name))")
+        assert names == ["durable-lite:guest"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("also", ["", " 'unsafe-eval'"], ids=["no eval", "no data: URLs"])
+async def test_a_guest_under_a_strict_policy_is_told_what_to_do(suspendable_context, site, opened, also):
+    site.headers["Content-Security-Policy"] = CSP.replace(" 'wasm-unsafe-eval'", " 'wasm-unsafe-eval'" + also)
+    archives = {"/project": zipped(ROOT, PACKAGE)}
+    async with suspendable_context() as context:
+        page = await opened(context)
+        with pytest.raises(AssertionError, match="StoreError: the page doesn't let Python load") as caught:
+            await run(page, site, GUEST, archives=archives)
+        fix = 'pyodide.registerJsModule("durable_lite_indexeddb", await import("./indexeddb.mjs"))'
+        assert fix in str(caught.value)
+        assert await run(page, site, GUEST, archives=archives, modules=MODULES) == "Hello, guest"
+
+
+@pytest.mark.timeout(60)
+async def test_python_that_is_silent_for_too_long_is_named(suspendable_context, site, opened):
+    code = "from watchdog import watch\nwatch('a loop', 1)\nwhile True: pass"
+    async with suspendable_context() as context:
+        with pytest.raises(TimeoutError, match="a loop: not within 1 s"):
+            await run(await opened(context), site, code)
