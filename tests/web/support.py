@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PYODIDE = ROOT / "node_modules" / "pyodide"
 CACHE = ROOT / ".cache" / "web"
 PATIENCE = 400  # seconds
+COMMAND = "from durable_lite.cli import main; main()"
 
 JOBS = """\
 from durable_lite import Context, job
@@ -40,9 +41,7 @@ def run(*args: object, folder: Path = ROOT, env: dict[str, str] | None = None) -
 
 def attempt(*args: object, **options: Any) -> subprocess.CompletedProcess:
     """The command, however it ends."""
-    return run(
-        sys.executable, "-W", "error", "-c", "from durable_lite.cli import main; main()", *args, **options
-    )
+    return run(sys.executable, "-W", "error", "-c", COMMAND, *args, **options)
 
 
 def command(*args: object, **options: Any) -> str:

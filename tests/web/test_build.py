@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -12,7 +16,19 @@ import pytest
 
 from durable_lite.web.modules import REQUIRED
 from durable_lite.web.pyodide import MAGIC
-from tests.web.support import JOBS, PYODIDE, ROOT, attempt, boot, command, listing, manifest, refused
+from tests.web.support import (
+    COMMAND,
+    JOBS,
+    PYODIDE,
+    ROOT,
+    attempt,
+    boot,
+    command,
+    listing,
+    manifest,
+    refused,
+    run,
+)
 
 # Bytes as brotli. The wheel is byte code, twice the size of its source and imported in a sixth of the time.
 FIRST_DOWNLOAD = {"full": 5_500_000, "slim": 4_800_000}
@@ -114,8 +130,11 @@ class TestAgain:
 
     def test_elsewhere_it_gives_the_same_bytes(self, slim, jobs, tmp_path):
         report = build(tmp_path / "other", jobs, "--stdlib", "slim", "--no-br")
-        hashes = {url: entry["sha256"] for url, entry in manifest(slim)["files"].items()}
-        assert {url: entry["sha256"] for url, entry in report["files"].items()} == hashes
+        made = [
+            {url: entry["sha256"] for url, entry in files.items() if entry["kind"] != "module"}
+            for files in (report["files"], manifest(slim)["files"])
+        ]
+        assert made[0] == made[1]
         assert not any(path.suffix == ".br" for path in (tmp_path / "other").rglob("*"))
 
     def test_only_what_has_changed_is_written(self, out, jobs):
@@ -315,3 +334,53 @@ def test_no_module_imports_what_is_left_out():
             if line.startswith(("import ", "export ")) and ' from "./' in line:
                 target = line.rpartition('"./')[2].partition('"')[0]
                 assert (Path(name).parent / target).as_posix() in found, f"{name} imports {target}"
+
+
+def test_the_page_about_it_has_these_sizes(full, slim):
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d. |]+) \|$", (ROOT / "docs/web-build.md").read_text(), re.MULTILINE
+    )
+    assert [name for name, _ in rows] == ["full", "slim"]
+    for (_, figures), folder in zip(rows, (full, slim), strict=True):
+        sizes = {"stdlib": 0, "pyodide": 0, "rest": (folder / "durable-lite.json.br").stat().st_size}
+        for entry in manifest(folder)["files"].values():
+            kind = entry["kind"] if entry["kind"] in sizes else "rest"
+            sizes[kind] += entry.get("brotli", entry["size"])
+        measured = [sum(sizes.values()), *sizes.values()]
+        for told, size in zip(figures.split(" | "), measured, strict=True):
+            assert float(told) == pytest.approx(size / 1e6, rel=0.1, abs=0.02)
+
+
+class TestCompression:
+    WITHOUT = "import sys; sys.modules['brotli'] = None; from durable_lite.cli import main; main()"
+
+    def test_without_brotli_it_says_so_and_keeps_what_is_right(self, out, jobs):
+        jobs.write_text(JOBS + "\n# changed\n")
+        done = run(
+            sys.executable, "-c", self.WITHOUT, "web", "build", "--out", out, "--pyodide", PYODIDE, jobs
+        )
+        assert done.returncode == 0, done.stderr
+        assert 'no .br files: pip install "durable-lite[web]"' in done.stderr
+        assert (out / "pyodide/314.0.7/pyodide.asm.wasm.br").exists()
+        assert not list(out.glob("jobs/**/*.br"))
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+    def test_a_signal_ends_it_and_its_processes(self, out, jobs, number):
+        (out / "pyodide/314.0.7/pyodide.asm.wasm.br").unlink()  # takes half a minute to make
+        before = listing(out)
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "web", "build", "--out", out, "--pyodide", PYODIDE, jobs],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        with process:
+            while "compressing" not in process.stderr.readline():
+                pass
+            time.sleep(1)
+            process.send_signal(number)
+            told = process.communicate(timeout=15)[1]  # ends when no process holds the pipe
+        assert process.returncode == 128 + number
+        assert "Traceback" not in told
+        assert listing(out) == before

@@ -13,7 +13,7 @@ import brotli
 import pytest
 
 from durable_lite.web.serve import CSP, Server
-from tests.web.support import attempt, manifest
+from tests.web.support import COMMAND, attempt, manifest
 
 WASM = "/pyodide/314.0.7/pyodide.asm.wasm"
 SECRET = b"secret"
@@ -313,9 +313,8 @@ class TestPolicy:
 class TestCommand:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
     def test_it_says_where_and_stops(self, folder, number):
-        code = "from durable_lite.cli import main; main()"
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, "web", "serve", folder, "--port", "0", "--csp"],
+            [sys.executable, "-W", "error", "-c", COMMAND, "web", "serve", folder, "--port", "0", "--csp"],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
