@@ -14,7 +14,6 @@ const manifest = JSON.parse(readFileSync(join(base, "durable-lite.json"), "utf8"
 const { loadPyodide, version } = await import(pathToFileURL(join(base, manifest.pyodide.url, "pyodide.mjs")));
 if (version !== manifest.pyodide.version) throw new Error(`it is Pyodide ${version}`);
 
-const started = performance.now();
 const python = await loadPyodide({
   indexURL: join(base, manifest.pyodide.url),
   stdLibURL: join(base, manifest.stdlib.url),
@@ -26,11 +25,6 @@ const python = await loadPyodide({
 python.FS.mkdirTree("/jobs");
 for (const { name, url } of manifest.jobs) python.FS.writeFile(`/jobs/${name}`, readFileSync(join(base, url)));
 python.runPython("import sys; sys.path.insert(0, '/jobs'); sys.dont_write_bytecode = True");
-const booted = performance.now();
-python.runPython("import durable_lite, durable_lite.stores.memory, durable_lite.ports_system");
-const imported = performance.now();
-
 const value = await python.runPythonAsync(readFileSync(process.argv[3], "utf8"));
-const told = { value: JSON.parse(value), boot: booted - started, import: imported - booted };
-console.log(JSON.stringify(told));
+console.log(JSON.stringify({ value: JSON.parse(value) }));
 process.exit(0);

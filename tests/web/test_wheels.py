@@ -67,7 +67,7 @@ class TestOurs:
 
     def test_it_depends_on_no_other_package(self, full, tmp_path):
         code = "import json; from importlib.metadata import requires; json.dumps(requires('durable-lite'))"
-        assert boot(full, code, tmp_path)["value"] is None
+        assert boot(full, code, tmp_path) is None
 
 
 class TestOfUsers:
@@ -85,7 +85,7 @@ class TestOfUsers:
         assert not [note for note in report["notes"] if "needs" in note]
         assert manifest(tmp_path / "out")["packages"] == ["durable-lite", "asks", "helper"]
         code = "import json, asks; json.dumps(asks.helper.ANSWER)"
-        assert boot(tmp_path / "out", code, tmp_path)["value"] == 42
+        assert boot(tmp_path / "out", code, tmp_path) == 42
 
     def test_what_they_lack_is_told(self, tmp_path):
         report = self.build(tmp_path, own_wheel(tmp_path, requires=["Some_Thing>=1"]))
