@@ -1,0 +1,93 @@
+"""Chromium freezes hidden tabs by a policy of its own; `keepAwake` exempts a tab while runs execute."""
+
+import asyncio
+
+import pytest
+
+from durable_lite.testing import tabs
+from e2e.durable_site import serve
+from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
+
+pytestmark = pytest.mark.timeout(60)
+LONG = 4  # seconds; a hidden tab is frozen after one
+
+
+@pytest.fixture
+def site(built):
+    with serve(built) as site:
+        yield site
+
+
+async def test_keep_awake_while_a_run_executes(suspendable_context, site):
+    async with suspendable_context(policy_freeze=True) as context:
+        page = await opened(context, site, keepAwake=True)
+        run = await trigger(page, "pages", name="awake", steps=40, seconds=0.2)
+        await begun(site, "awake", 2)
+        plain = await context.new_page()
+        await plain.goto(site.url().replace("tab.html", "plain.html"))
+        observer = await opened(context, site, worker=False)
+        await tabs.hide(page, behind=observer)
+        await tabs.until(lambda: tabs.frozen(plain), why="the policy freezes another hidden tab")
+        assert not await tabs.frozen(page)
+        before = sum(site.executed("awake"))
+        await tabs.until(lambda: sum(site.executed("awake")) >= before + 10, why="it goes on")
+        assert not await tabs.frozen(page)
+        await ended(observer, run)
+        assert site.executed("awake") == [1] * 40
+        assert "run.stale" not in await types(observer, run)
+        await tabs.until(lambda: tabs.frozen(page), why="without a run it is a tab like others")
+
+
+async def test_without_it_the_tab_is_frozen_and_resumes_when_it_is_shown(suspendable_context, site):
+    async with suspendable_context(policy_freeze=True) as context:
+        page = await opened(context, site, keepAwake=False)
+        run = await trigger(page, "pages", name="frozen", steps=30, seconds=0.2)
+        await begun(site, "frozen", 2)
+        observer = await opened(context, site, worker=False)
+        await tabs.hide(page, behind=observer)
+        await tabs.until(lambda: tabs.frozen(page), why="Chromium's own freeze")
+        at = sum(site.executed("frozen"))
+        await asyncio.sleep(LONG)
+        assert sum(site.executed("frozen")) == at < 30
+        assert (await row(observer, run))["status"] == "EXECUTING"  # nobody is there to see
+        await tabs.show(page)
+        await ended(page, run)  # a frozen page wouldn't answer
+        interrupted(site, "frozen", 30)
+        seen = await events(page, run)
+        assert [one["data"]["reason"] for one in seen if one["type"] == "run.stale"] == ["suspended"]
+        [resumed] = [one for one in seen if one["type"] == "run.resumed"]
+        assert resumed["data"]["gap_ms"] > 2000
+
+
+async def test_without_it_another_tab_takes_over_after_stale_after(suspendable_context, site):
+    async with suspendable_context(policy_freeze=True) as context:
+        page = await opened(context, site, keepAwake=False)
+        run = await trigger(page, "pages", name="over", steps=30, seconds=0.2)
+        await begun(site, "over", 2)
+        other = await opened(context, site, keepAwake=False)  # hides the first
+        await tabs.until(lambda: tabs.frozen(page), why="Chromium's own freeze")
+        await ended(other, run)
+        assert await tabs.frozen(page)
+        interrupted(site, "over", 30)
+        seen = await events(other, run)
+        assert [one["data"]["reason"] for one in seen if one["type"] == "run.stale"] == ["heartbeat"]
+        claims = [one["data"]["worker"] for one in seen if one["type"] == "run.claimed"]
+        assert len(set(claims)) == 2
+        await tabs.show(page)
+        await asyncio.sleep(1)
+        interrupted(site, "over", 30)
+        assert (await types(page, run)).count("run.completed") == 1
+
+
+async def test_a_frozen_tab_in_the_queue_keeps_nobody_from_the_lock(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, staleAfter="30s")
+        run = await trigger(page, "pages", name="first", steps=15, seconds=0.2)
+        await begun(site, "first", 1)
+        waiting = await opened(context, site, staleAfter="30s")
+        await tabs.until(lambda: waiting.evaluate("tab.leader.asking"), why="it waits for the lock")
+        await tabs.freeze(waiting, behind=page)
+        await ended(page, run)
+        run = await trigger(page, "pages", name="next", steps=3)
+        await ended(page, run, timeout=10)
+        assert await tabs.frozen(waiting)
