@@ -1,7 +1,7 @@
 # Every target does its own set-up; a second run finds it done. PYTHON names another interpreter.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format types unit pyodide e2e bench clean
+.PHONY: help setup demo demo-tab test lint format types unit pyodide e2e bench clean
 
 BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
@@ -15,12 +15,17 @@ NODE_READY := node_modules/.ready
 PYODIDE_READY := $(SITE)/.ready
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(PYTHON_READY) $(PYODIDE_READY) ## Create .venv, node_modules and .cache
 
-demo: $(PYTHON_READY) ## Run the example of the README
+demo: $(PYTHON_READY) ## Run the example of the README, then serve it for a browser tab
 	$(BIN)/python examples/invoices/demo.py
+	@if [ -t 0 ] && [ -t 1 ]; then $(MAKE) --no-print-directory demo-tab; \
+	else printf '\nThe same job in a browser tab: make demo-tab\n'; fi
+
+demo-tab: $(PYTHON_READY) $(NODE_READY) ## Build and serve the demo of the browser tab (ARGS="--port 8001")
+	@$(BIN)/python web/demo/serve.py $(ARGS)
 
 test: lint types unit pyodide ## Lint, types, and all tests, on CPython and inside Pyodide
 

@@ -13,49 +13,45 @@ import { FINAL, RESUMABLE } from "./statuses.mjs";
 
 const PAUSE = 150; // ms between two looks, however much happens
 const LINES = 200; // of the log, the newest ones
+/** @type {Record<string, string>} */
+const WORDS = { kept: "from checkpoint" };
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
 :host { display: block; color-scheme: light dark; container-type: inline-size; font: 0.9375rem/1.45 system-ui, sans-serif;
   --line: light-dark(#dfe4ea, #333c47); --soft: light-dark(#566270, #9fadbb); --accent: light-dark(#1d5fd0, #79aaff);
-  --good: light-dark(#14713d, #5fd28f); --bad: light-dark(#b3261e, #ff9a8f); --warn: light-dark(#8a5300, #f0b95c); }
+  --good: light-dark(#14713d, #5fd28f); --bad: light-dark(#b3261e, #ff9a8f); --warn: light-dark(#8a5300, #f0b95c) }
 [hidden] { display: none !important }
-.sr { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
+.sr { position: absolute; clip-path: inset(50%) }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: start; font-weight: inherit; padding: 0.45rem 0.6rem; border-bottom: 1px solid var(--line) }
-thead th, .soft { color: var(--soft); font-size: 0.8125rem }
-tr[aria-selected=true] { background: color-mix(in srgb, var(--accent) 9%, transparent) }
-button { font: inherit; color: inherit; cursor: pointer; padding: 0.35rem 0.85rem; border: 1px solid var(--line);
-  border-radius: 0.4rem; background: none }
-button:hover:enabled { border-color: currentColor }
-button:disabled { opacity: 0.5; cursor: default }
+thead, .soft, li span + span { color: var(--soft); font-size: 0.8125rem }
+[data-on] { background: color-mix(in srgb, var(--accent) 9%, transparent) }
+button { font: inherit; color: inherit; cursor: pointer; padding: 0.35rem 0.85rem; border: 1px solid; border-radius: 0.4rem;
+  background: none }
+:disabled { opacity: 0.5; cursor: default }
 th button { border: 0; padding: 0.15rem 0; color: var(--accent); overflow-wrap: anywhere; text-align: start }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
-.status { white-space: nowrap; font-size: 0.8125rem; color: var(--soft) }
-.status::before { content: ""; display: inline-block; width: 0.55em; height: 0.55em; margin-inline-end: 0.4em;
-  border-radius: 50%; background: currentColor }
-[data-is=executing] { color: var(--accent) } [data-is=completed] { color: var(--good) }
-[data-is=failed], [data-is=timed-out], [data-is=invalid-payload] { color: var(--bad) }
-[data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) }
-progress { appearance: none; display: block; width: 100%; min-width: 4rem; height: 0.4rem; border: 0; border-radius: 1rem;
-  overflow: hidden; background: var(--line); color: var(--accent) }
-::-webkit-progress-bar { background: var(--line) }
-::-webkit-progress-value { background: var(--accent); transition: inline-size 0.2s }
-::-moz-progress-bar { background: var(--accent) }
+[data-is] { white-space: nowrap }
+[data-is]::before { content: "● " }
+[data-is=executing] { color: var(--accent) !important }
+[data-is=completed], [data-is=kept] { color: var(--good) !important }
+[data-is=kept]::before { content: "◆ " }
+[data-is=failed], [data-is=error], [data-is=timed_out], [data-is=invalid_payload] { color: var(--bad) !important }
+[data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) !important }
+progress { width: 100%; min-width: 4rem; height: 0.5rem; vertical-align: middle; accent-color: var(--accent) }
+section button { margin-inline-end: 0.5rem }
 section { padding: 0.9rem 0.6rem }
-h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere }
-p { margin: 0.3rem 0 }
-pre { margin: 0.5rem 0; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--bad); font: 0.85em ui-monospace, monospace }
-.bar { display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0.6rem 0 }
-.both { display: grid; gap: 0 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
-ol { max-height: 18rem; overflow: auto; margin: 0.3rem 0; padding: 0; border: 1px solid var(--line); border-radius: 0.4rem }
-li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem; overflow-wrap: anywhere }
-li > :first-child { flex: 1; min-width: 0 }
-li .status, li .time { font-size: 0.8125rem }
-.time { min-width: 4.5em; text-align: end; color: var(--soft); white-space: nowrap; font-variant-numeric: tabular-nums }
-.kept { color: var(--good) } .kept::before { border-radius: 0; rotate: 45deg }
-@container (width < 34rem) { .wide { display: none } th, td { padding-inline: 0.3rem } }
-@media (prefers-reduced-motion) { * { transition: none !important } }
+h3 { margin: 0; font-size: 1rem }
+h3, pre, li { overflow-wrap: anywhere }
+p, pre, ol { margin: 0.4rem 0 }
+pre { white-space: pre-wrap; color: var(--bad) }
+ol { max-height: 18rem; overflow: auto; padding: 0; border: 1px solid var(--line); border-radius: 0.4rem }
+li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem }
+li :first-child { flex: 1 }
+li :last-child { min-width: 4.5em; text-align: end }
+@container (width < 34rem) { .wide { display: none } table { font-size: 0.8125rem } th, td { padding-inline: 0.25rem } th:first-child { width: 45% } }
+@container (width > 44rem) { .both { display: grid; gap: 1.5rem; grid-template-columns: 1fr 1fr } }
 `);
 
 /**
@@ -80,19 +76,18 @@ function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Status in words, with a colour. @param {HTMLElement} node @param {string} status @param {string} [text] */
-function mark(node, status, text = status.toLowerCase().replace("_", " ")) {
-  node.dataset.is = status.toLowerCase().replace("_", "-");
-  say(node, text);
+/** In words, with a colour. @param {HTMLElement} node @param {string} status */
+function mark(node, status) {
+  node.dataset.is = status.toLowerCase();
+  say(node, WORDS[node.dataset.is] ?? node.dataset.is.replace("_", " "));
 }
 
 /** @param {number} seconds */
 function span(seconds) {
-  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  if (seconds < 1) return `${Math.round(Math.max(0, seconds) * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** Put the children in this order, moving only what is elsewhere. @param {Element} parent @param {Element[]} wanted */
@@ -106,11 +101,11 @@ class Row {
   constructor(owner, id) {
     this.button = make("button", { type: "button", part: "job" });
     this.button.onclick = () => (owner.selected = owner.selected === id ? null : id);
-    this.status = make("span", { className: "status", part: "status" });
+    this.status = make("span", { part: "status" });
     this.progress = make("progress", { max: 1, part: "progress" });
     this.message = make("span", { className: "soft" });
     this.started = make("td", { className: "soft wide" });
-    this.elapsed = make("td", { className: "soft" });
+    this.elapsed = make("td", { className: "soft wide" });
     const cells = [make("td", {}, this.status), make("td", {}, this.progress, this.message), this.started, this.elapsed];
     this.node = make("tr", { part: "run" }, make("th", { scope: "row" }, this.button), ...cells);
   }
@@ -121,7 +116,7 @@ class Row {
     const { row } = run;
     say(this.button, run.job ?? run.id);
     this.button.setAttribute("aria-expanded", String(selected));
-    this.node.setAttribute("aria-selected", String(selected));
+    this.node.toggleAttribute("data-on", selected);
     mark(this.status, run.status ?? "");
     this.tell(run.progress);
     say(this.started, row?.started_at ? new Date(row.started_at * 1000).toLocaleTimeString() : "–");
@@ -130,12 +125,11 @@ class Row {
 
   /** @param {{current: number, total: number | null, message: string | null} | null} progress */
   tell(progress) {
-    const { current = 0, total = null, message = null } = progress ?? {};
-    const known = total ? Math.min(1, Math.max(0, current / total)) : null;
-    this.progress.hidden = known === null;
-    this.progress.value = known ?? 0;
+    const { current = 0, total, message } = progress ?? {};
+    this.progress.hidden = !total;
+    this.progress.value = total ? current / total : 0;
     this.progress.ariaLabel = `Progress of ${this.run?.job}`;
-    say(this.message, message ?? (known === null ? (progress ? `${current}` : "–") : `${Math.floor(known * 100)} %`));
+    say(this.message, message ?? (total ? `${Math.floor((100 * current) / total)} %` : progress ? `${current}` : "–"));
   }
 
   tick() {
@@ -173,7 +167,7 @@ export class DurableRuns extends HTMLElement {
 
     this.list = make("tbody");
     const heads = ["Job", "Status", "Progress", "Started", "Took"];
-    const head = heads.map((text) => make("th", { scope: "col", className: text === "Started" ? "wide" : "" }, text));
+    const head = heads.map((text) => make("th", { scope: "col", className: /Sta.*d|Took/.test(text) ? "wide" : "" }, text));
     const caption = make("caption", { className: "sr" }, "Runs, newest first");
     this.none = make("p", { className: "soft", part: "empty" }, "No runs yet.");
     this.spoken = make("p", { className: "sr", role: "status" });
@@ -191,7 +185,7 @@ export class DurableRuns extends HTMLElement {
     this.detail = make(
       "section",
       { hidden: true, ariaLabel: "Selected run", part: "detail" },
-      ...[this.heading, this.facts, this.error, make("div", { className: "bar" }, this.cancel, this.resume)],
+      ...[this.heading, this.facts, this.error, this.cancel, this.resume],
       make("div", { className: "both" }, make("div", {}, this.sum, this.steps), this.logged),
     );
     const table = make("table", { part: "table" }, caption, make("thead", {}, make("tr", {}, ...head)), this.list);
@@ -330,7 +324,7 @@ export class DurableRuns extends HTMLElement {
   show(run, steps, lines) {
     const status = run.status ?? "";
     say(this.heading, `${run.job}: ${status.toLowerCase().replace("_", " ")}`);
-    say(this.spoken, this.heading.textContent ?? "");
+    if (status !== "WAITING") say(this.spoken, this.heading.textContent ?? ""); // short waits would be a stream of news
     say(this.facts, `run ${run.id}${run.row?.stale_reason ? `, was stale: ${run.row.stale_reason}` : ""}`);
     const { type, message } = run.error ?? {};
     say(this.error, type ? `${type}: ${message}` : "");
@@ -338,15 +332,18 @@ export class DurableRuns extends HTMLElement {
     this.cancel.disabled = FINAL.includes(status);
     this.resume.disabled = !RESUMABLE.includes(status);
 
-    const kept = steps.filter((step) => step.seq !== null && step.seq < this.kept);
     const done = steps.filter((step) => step.state === "completed");
-    say(this.sum, `${done.length} steps done${kept.length ? `, ${kept.length} of them from checkpoints` : ""}`);
+    const kept = new Set(done.filter((step) => (step.seq ?? 0) < this.kept));
+    say(this.sum, `${done.length} steps done${kept.size ? `, ${kept.size} of them from checkpoints` : ""}`);
     const below = this.steps.scrollHeight - this.steps.scrollTop - this.steps.clientHeight < 40;
     const known = new Set(steps.map((step) => step.path));
+    const now = Date.now() / 1000;
+    steps.sort((a, b) => a.started_at - b.started_at);
     const items = steps.map((step) => {
-      const is = kept.includes(step) ? "kept" : step.state;
-      const took = step.finished_at ? span(step.finished_at - step.started_at) : "";
-      return this.item(step.path, step.title ?? step.path, is, took);
+      const over = step.state === "waiting" && (step.wake_at ?? 0) <= now; // the store doesn't note its end
+      const is = kept.has(step) ? "kept" : over ? "waited" : step.state;
+      const end = over ? step.wake_at : step.finished_at;
+      return this.item(step.path, step.title ?? step.path, is, end ? span(end - step.started_at) : "");
     });
     if (status === "EXECUTING") {
       for (const path of this.begun.keys()) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
@@ -366,14 +363,12 @@ export class DurableRuns extends HTMLElement {
   item(key, name, is, took) {
     let item = this.items.get(key);
     if (!item) {
-      const status = make("span", { className: "status" });
-      item = make("li", { part: "step" }, make("span"), status, make("span", { className: "time" }));
+      item = make("li", { part: "step" }, make("span"), make("span"), make("span"));
       this.items.set(key, item);
     }
     const [label, status, time] = /** @type {HTMLElement[]} */ ([...item.children]);
     say(label, name);
-    status.classList.toggle("kept", is === "kept");
-    mark(status, is, is === "kept" ? "from checkpoint" : is === "completed" ? "done" : is);
+    mark(status, is);
     say(time, took);
     return item;
   }

@@ -53,7 +53,7 @@ async function start(event) {
   const wanted = {
     invoices,
     database: `${FILES}/invoices-${invoices}.db`,
-    page_size: Math.max(1, Math.min(500, Math.floor(invoices / PAGES))),
+    page_size: Math.ceil(invoices / PAGES),
     pause: $("pause").value,
   };
   $("start").disabled = true;
@@ -66,6 +66,7 @@ async function goOn() {
   const [run = null] = await tab.runs({ job: "export_invoices", limit: 1 });
   const newer = run && (!made || Number(run.createdAt) >= Number(made.createdAt));
   if (made || run) show(newer ? null : made, newer ? run : null);
+  if (made) $("invoices").value = made.payload.invoices;
   else draw();
 }
 
@@ -81,6 +82,7 @@ function show(made, run) {
   view.made?.close();
   view.run?.close();
   Object.assign(view, { made, run, kept: 0, worker: "" });
+  story.begin();
   view.now.clear();
   for (const one of [made, run]) {
     one?.addEventListener("event", (event) => hear(one, /** @type {CustomEvent} */ (event).detail));
@@ -173,8 +175,8 @@ function drawPages(steps) {
   const plan = steps.find(({ path }) => path === "plan")?.output;
   const total = plan ? decode(plan).pages.length : PAGES;
   const box = $("pages");
-  while (box.children.length > Math.min(total, 1000)) box.lastElementChild.remove();
-  while (box.children.length < Math.min(total, 1000)) box.append(document.createElement("i"));
+  while (box.children.length > total) box.lastElementChild.remove();
+  while (box.children.length < total) box.append(document.createElement("i"));
   let [done, kept] = [0, 0];
   const states = new Map([...view.now].map((path) => [path, "now"]));
   for (const { path, seq } of steps) {

@@ -11,8 +11,8 @@ export function span(seconds) {
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
-/** @param {number} n @param {string} what */
-const some = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+/** @param {number} n */
+const kept = (n) => `${n} step${n === 1 ? "" : "s"} answered from checkpoints`;
 
 export class Story {
   /** @param {HTMLElement} list @param {import("../durable-lite.mjs").Tab} tab */
@@ -21,8 +21,12 @@ export class Story {
     this.tab = tab;
     this.began = Date.now() / 1000;
     this.told = new Set();
-    this.mine = new Set();
     this.taker = "";
+    this.worker = "";
+    this.steps = 0;
+    this.disturbed = false;
+    /** @type {Run | null} */
+    this.latest = null;
     this.hidden = document.visibilityState === "hidden" ? this.began : 0;
     const [how] = performance.getEntriesByType("navigation");
     const { type } = /** @type {PerformanceNavigationTiming} */ (how);
@@ -44,18 +48,23 @@ export class Story {
     line.dataset.kind = kind;
     line.dataset.at = String(at);
     line.append(time, words);
-    // What is read from the store may be older than what was seen here.
+    // Newest first; what is read from the store may be older than what was seen here.
     const lines = /** @type {HTMLElement[]} */ ([...this.list.children]);
-    const before = lines.findLast((other) => Number(other.dataset.at) <= at);
-    if (before) before.after(line);
-    else this.list.prepend(line);
-    this.list.scrollTop = this.list.scrollHeight;
+    this.list.insertBefore(line, lines.find((other) => Number(other.dataset.at) <= at) ?? null);
   }
 
   /** @param {{state: string, away: number}} detail */
   page({ state, away }) {
     const now = Date.now() / 1000;
-    if (away) this.tell("tab", `This tab was frozen for ${span(away)}: neither the page nor Python ran.`);
+    // Python wakes up at the same moment, and its words are to come after these.
+    if (away) {
+      this.tell("tab", `This tab was frozen for ${span(away)}: neither the page nor Python ran.`, now - 0.5);
+      this.disturbed = false;
+      setTimeout(() => {
+        const idle = this.disturbed || !this.latest || this.latest.finished;
+        if (!idle) this.tell("good", "Nothing was lost by it: the run goes on where it was.");
+      }, 3000);
+    }
     if (state === "hidden" && !this.hidden) {
       this.hidden = now;
       this.tell("tab", "This tab went to the background. Python goes on.");
@@ -63,8 +72,13 @@ export class Story {
       if (!away) this.tell("tab", `This tab is in front again, after ${span(now - this.hidden)}.`);
       this.hidden = 0;
     } else if (state === "frozen") {
-      this.tell("tab", "The browser froze this tab. It let go of the run before.", now);
+      this.tell("tab", "The browser freezes this tab, which lets go of the run first.");
     }
+  }
+
+  /** Another run is on show. */
+  begin() {
+    Object.assign(this, { worker: "", steps: 0 });
   }
 
   /** @param {Run} run @param {{type: string, seq: number | null, at: number, data: any}} event */
@@ -72,6 +86,8 @@ export class Story {
     const key = `${run.id} ${seq}`;
     if (!seq || this.told.has(key)) return;
     this.told.add(key);
+    this.latest = run;
+    this.disturbed ||= type === "run.stale" || type === "run.resumed";
     const words = run.job === "make_database" ? this.making(run, type, data) : this.exporting(run, type, data, at);
     if (words) this.tell(words[0], words[1], at);
   }
@@ -89,14 +105,19 @@ export class Story {
   /** @param {Run} run @param {string} type @param {any} data @param {number} at @returns {[Kind, string] | null} */
   exporting(run, type, data, at) {
     switch (type) {
+      case "step.completed":
+        this.steps += 1;
+        return null;
       case "run.triggered":
         return ["", "The export is stored in this browser: from here on it survives its tab."];
       case "run.claimed": {
         const ours = this.tab.leads && at >= this.began;
-        if (ours) this.mine.add(data.worker);
         this.taker = at < this.began ? "" : ours ? "This tab" : "Another tab";
-        if (data.from !== "PENDING" || data.attempt > 1) return null;
-        return ["", `${this.taker || "A tab"} began with it.`];
+        const before = this.worker;
+        this.worker = data.worker;
+        if (!before) return ["", `${this.taker || "A tab"} began with it.`];
+        if (data.from !== "WAITING" || before === data.worker) return null; // others are told of as resumed
+        return ["good", `${this.taker || "Another tab"} went on with the run, which was in a pause: ${kept(this.steps)}.`];
       }
       case "run.stale": {
         const silence = span(at - data.heartbeat_at);
@@ -112,7 +133,7 @@ export class Story {
         if (!("replayed" in data)) return ["tab", "Resume: the run goes on from its checkpoints."];
         const gap = data.gap_ms ? ` after ${span(data.gap_ms / 1000)}` : "";
         const who = this.taker ? `${this.taker} resumed the run` : "The run was resumed";
-        return ["good", `${who}${gap}: ${some(data.replayed, "step")} answered from checkpoints.`];
+        return ["good", `${who}${gap}: ${kept(data.replayed)}.`];
       }
       case "run.released":
         return ["tab", "The tab let go of the run in good order."];

@@ -1,0 +1,236 @@
+"""The demo's page, and the guide's: a real export in a real tab, interrupted, and nothing done twice."""
+
+import asyncio
+import csv
+import hashlib
+import io
+import re
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from durable_lite.testing import tabs
+from durable_lite.web.build import Plan, build
+from durable_lite.web.serve import Server
+from web.demo.serve import make
+
+pytestmark = pytest.mark.timeout(180)
+ROOT = Path(__file__).parents[1]
+INVOICES = 3000
+ICON = "/favicon.ico"  # which the browser asks for by itself
+# One that was in a pause has not been interrupted.
+RESUMED = r"This tab (resumed the run after|went on with the run).*: \d+ steps answered from checkpoints\."
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "site"
+    make(out)
+    return out
+
+
+@contextmanager
+def served(folder: Path):
+    """Under the strictest policy that there is."""
+    missing: list[str] = []
+    with Server(folder, "127.0.0.1", 0, csp=True, told=missing.append) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.url
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [one for one in missing if not one.endswith(ICON)] == []
+
+
+@pytest.fixture
+def site(built):
+    with served(built) as url:
+        yield f"{url}demo/"
+
+
+@asynccontextmanager
+async def watched(context):
+    """A page of which nothing may be wrong: no error in its console, no uncaught one."""
+    wrong: list[str] = []
+    page = await context.new_page()
+
+    def hear(said):
+        if said.type in ("error", "warning") and not said.location["url"].endswith(ICON):
+            wrong.append(said.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    assert not wrong, wrong
+
+
+async def opened(page: Page, site: str) -> None:
+    await page.goto(site)
+    await ready(page)
+
+
+async def ready(page: Page) -> None:
+    await tabs.until(lambda: page.evaluate("document.documentElement.dataset.ready === ''"), why="it is open")
+
+
+async def start(page: Page, pause: str = "20ms") -> None:
+    await page.fill("#invoices", str(INVOICES))
+    await page.select_option("#pause", pause)
+    await page.click("#start")
+
+
+async def cells(page: Page, least: int, what: str = "[data-is]") -> None:
+    count = f"document.querySelectorAll('#pages {what}').length"
+    await tabs.until(lambda: page.evaluate(f"{count} >= {least}"), timeout=60, why=f"{least} pages {what}")
+
+
+async def state(page: Page, wanted: str) -> None:
+    await tabs.until(
+        lambda: page.evaluate(f"document.getElementById('state').textContent === '{wanted}'"),
+        timeout=90,
+        why=f"the state is {wanted}",
+    )
+
+
+async def story(page: Page) -> str:
+    return await page.evaluate(
+        "[...document.querySelectorAll('#log li span')].map(one => one.textContent).join('\\n')"
+    )
+
+
+async def downloaded(page: Page) -> bytes:
+    """What the button saves, from the browser's own folder."""
+    await page.evaluate(
+        """() => {
+            const made = URL.createObjectURL;
+            URL.createObjectURL = file => made.call(URL, (window.saved = file));
+        }"""
+    )
+    await page.click("#download")
+    await tabs.until(lambda: page.evaluate("Boolean(window.saved)"), why="a file is saved")
+    text = await page.evaluate("saved.text()")
+    return text.encode()
+
+
+async def exported(page: Page) -> dict:
+    return await page.evaluate("tab.runs({job: 'export_invoices'}).then(runs => runs[0].output)")
+
+
+async def test_a_reload_in_the_middle_goes_on_and_the_file_is_whole(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        await opened(page, site)
+        await start(page)
+        await cells(page, 15)
+        await page.reload()
+        await ready(page)
+        await cells(page, 15, "[data-is=kept]")
+        await state(page, "Done")
+        told = await story(page)
+        assert "This page was loaded again." in told
+        assert re.search(RESUMED, told)
+        done = await exported(page)
+        data = await downloaded(page)
+        assert hashlib.sha256(data).hexdigest() == done["sha256"]
+        rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+        assert len(rows) == 1 + INVOICES == 1 + done["rows"]
+        assert "as the job reported" in await page.inner_text("#checked")
+        runs = "document.querySelector('durable-runs').shadowRoot"
+        assert await page.evaluate(f"{runs}.querySelectorAll('li [data-is=kept]').length") >= 15
+
+
+async def test_a_freeze_is_told_in_plain_words_and_so_are_cancel_and_resume(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        await opened(page, site)
+        await start(page)
+        await cells(page, 5)
+        other = await context.new_page()
+        await tabs.freeze(page, behind=other)
+        await asyncio.sleep(7)
+        await tabs.thaw(page)
+        await cells(page, 5, "[data-is=kept]")
+        told = await story(page)
+        assert "This tab went to the background." in told
+        assert re.search(r"This tab was frozen for [78][.\d]* s", told)
+        assert re.search(r"Python had stood still: .* The run was marked stale\.", told)
+        assert re.search(RESUMED, told)
+        await page.click("#cancel")
+        await state(page, "Cancelled")
+        await page.click("#resume")
+        await state(page, "Exporting")
+        assert "Resume: the run goes on from its checkpoints." in await story(page)
+
+
+async def test_another_tab_watches_and_takes_over(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as second:
+        first = await context.new_page()
+        await opened(first, site)
+        await start(first, "200ms")
+        await cells(first, 5)
+        await opened(second, site)
+        await cells(second, 5)
+        assert "Another tab executes." in await second.inner_text("#stage")
+        await first.close()
+        await cells(second, 5, "[data-is=kept]")
+        assert re.search(RESUMED, await story(second))
+
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script><b style='color:red'>"
+
+
+async def test_what_a_run_says_is_text(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        await opened(page, site)
+        await page.fill("#invoices", "5")
+        await page.click("#start")
+        await state(page, "Done")
+        await page.evaluate(
+            """async organisation => {
+                const [{payload}] = await tab.runs({job: "export_invoices"});
+                const run = await tab.trigger("export_invoices", {...payload, organisation, page_size: 2});
+                await run.result().catch(() => {});
+            }""",
+            HOSTILE,
+        )
+        await page.reload()
+        await state(page, "Failed")
+        shown = await page.inner_text("#count")
+        assert HOSTILE in shown
+        assert HOSTILE in await story(page)
+        element = "document.querySelector('durable-runs').shadowRoot"
+        error = f"{element}.querySelector('[part=error]').textContent"
+        await tabs.until(lambda: page.evaluate(f"({error}).includes('AbortRun')"), why="the error is shown")
+        assert HOSTILE in await page.evaluate(error)
+        assert not await page.evaluate(
+            f"{element}.querySelector('img, script, b') ?? document.querySelector('img, #log b')"
+        )
+
+
+async def test_the_page_of_the_guide_does_what_it_says(suspendable_context, tmp_path):
+    guide = (ROOT / "docs" / "tab.md").read_text("utf-8")
+    blocks = dict(re.findall(r"^```\w+ ([\w.]+)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL))
+    assert set(blocks) == {"jobs.py", "index.html", "app.mjs"}
+    jobs = tmp_path / "jobs.py"
+    jobs.write_text(blocks["jobs.py"], "utf-8")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    build(Plan(folder / "durable", jobs=(jobs,), brotli=False))
+    for name in ("index.html", "app.mjs"):
+        (folder / name).write_text(blocks[name], "utf-8")
+    with served(folder) as url:
+        async with suspendable_context() as context, watched(context) as page:
+            await page.goto(url)
+            await tabs.until(
+                lambda: page.evaluate("document.querySelector('output').textContent"),
+                timeout=60,
+                why="a result",
+            )
+            assert await page.inner_text("output") == "285"
+            runs = "document.querySelector('durable-runs').shadowRoot.querySelector('tbody').innerText"
+            await tabs.until(
+                lambda: page.evaluate(f"({runs}).includes('completed')"), why="the run is listed"
+            )
