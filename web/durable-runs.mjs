@@ -127,7 +127,7 @@ class Row {
   tell(progress) {
     const { current = 0, total, message } = progress ?? {};
     this.progress.hidden = !total;
-    this.progress.value = total ? current / total : 0;
+    this.progress.value = Math.min(1, Math.max(0, current / (total || 1))); // what isn't finite throws
     this.progress.ariaLabel = `Progress of ${this.run?.job}`;
     say(this.message, message ?? (total ? `${Math.floor((100 * current) / total)} %` : progress ? `${current}` : "–"));
   }
