@@ -69,6 +69,9 @@ export function checkOptions(options) {
   if (files !== null && !/^\/[\w-]+(\/[\w-]+)*$/.test(files)) {
     throw new InvalidOption("files", `expected a path such as "/files", got ${JSON.stringify(files)}`);
   }
+  if (files !== null && options.keepAwake === false) {
+    throw new InvalidOption("files", "needs keepAwake: without its lock two tabs could write them at a time");
+  }
   return {
     ...{ store: rest.join(":"), durability, heartbeatInterval: beat, staleAfter: stale, onStatus },
     jobs: jobs === undefined ? null : [jobs].flat().map((one) => absolute(one, "jobs")),
