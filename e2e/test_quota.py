@@ -102,4 +102,5 @@ async def test_a_run_whose_data_is_cleared_is_lost_and_the_next_one_works(suspen
         assert site.executed("next") == [1] * 5
         assert await types(page, run) == ["run.triggered", "run.claimed", "run.completed"]
         assert await row(other, lost) is None
-        assert await page.evaluate("tab.status.stage") == "ready"
+        stages = [await one.evaluate("tab.status.stage") for one in (page, other)]
+        assert set(stages) <= {"idle", "ready"}
