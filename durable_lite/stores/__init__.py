@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..errors import InvalidOption
 from ..ports import Store
 
@@ -27,6 +29,8 @@ def open_url(url: str, durability: str = "strict") -> Store:
             rest.removeprefix("///") if rest.startswith("///") else rest, durability=durability
         )
     if scheme == "indexeddb":
+        if sys.platform != "emscripten":
+            raise InvalidOption("store", "indexeddb: is in a browser; use sqlite: here")
         from .indexeddb import IndexedDBStore
 
         return IndexedDBStore(rest, durability=durability)
