@@ -61,10 +61,11 @@ async def test_without_it_the_tab_is_frozen_and_resumes_when_it_is_shown(suspend
 
 async def test_without_it_another_tab_takes_over_after_stale_after(suspendable_context, site):
     async with suspendable_context(policy_freeze=True) as context:
-        page = await opened(context, site, keepAwake=False)
+        late = {"keepAwake": False, "staleAfter": "5s"}  # both lead: a busy machine must not look dead
+        page = await opened(context, site, **late)
         run = await trigger(page, "pages", name="over", steps=30, seconds=0.2)
         await begun(site, "over", 2)
-        other = await opened(context, site, keepAwake=False)  # hides the first
+        other = await opened(context, site, **late)  # hides the first
         await tabs.until(lambda: tabs.frozen(page), why="Chromium's own freeze")
         await ended(other, run)
         assert await tabs.frozen(page)
