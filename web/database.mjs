@@ -50,6 +50,9 @@ export function under(...parts) {
   return IDBKeyRange.bound(parts, [...parts, []]); // an array comes after every text and number
 }
 
+/** The transaction was rolled back by `rollBack`; nothing of it has happened. */
+export class RolledBack extends Error {}
+
 export class Database {
   /**
    * @param {string} name
@@ -61,6 +64,10 @@ export class Database {
     /** @type {Promise<IDBDatabase> | null} */
     this.connection = null;
     this.closed = true;
+    /** @type {Set<IDBTransaction>} */
+    this.running = new Set();
+    /** @type {WeakSet<IDBTransaction>} */
+    this.rolledBack = new WeakSet();
   }
 
   async open() {
@@ -72,6 +79,18 @@ export class Database {
     this.closed = true;
     this.connection?.then((db) => db.close(), () => {});
     this.connection = null;
+  }
+
+  /** End all transactions that aren't being committed; each raises `RolledBack`. */
+  rollBack() {
+    for (const transaction of this.running) {
+      try {
+        transaction.abort();
+        this.rolledBack.add(transaction);
+      } catch {
+        // it is being committed
+      }
+    }
   }
 
   /** @returns {Promise<IDBDatabase>} */
@@ -151,9 +170,17 @@ export class Database {
       let result;
       /** @type {unknown} */
       let failure = null;
-      transaction.oncomplete = () => resolve(result);
+      const fail = (/** @type {unknown} */ error) => {
+        this.running.delete(transaction);
+        reject(this.rolledBack.has(transaction) ? new RolledBack() : explain(error, this.name));
+      };
+      this.running.add(transaction);
+      transaction.oncomplete = () => {
+        this.running.delete(transaction);
+        resolve(result);
+      };
       // A full disk tells the transaction alone, and no request of it.
-      transaction.onabort = () => reject(explain(failure ?? transaction.error, this.name));
+      transaction.onabort = () => fail(failure ?? transaction.error);
       body(transaction).then(
         (value) => {
           result = value;
@@ -168,7 +195,7 @@ export class Database {
           try {
             transaction.abort();
           } catch {
-            reject(explain(transaction.error ?? error, this.name));
+            fail(transaction.error ?? error);
           }
         },
       );

@@ -3,7 +3,7 @@
  * as they are; Python calls the very same ones through `call`, with JSON text in both directions.
  */
 
-import { Database, done, under } from "./database.mjs";
+import { Database, done, RolledBack, under } from "./database.mjs";
 import { list } from "./listing.mjs";
 import { bare, claim, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
@@ -77,10 +77,16 @@ export class IndexedDBStore {
     this.tell(changes);
   }
 
-  /** Begin nothing from now on: a frozen transaction blocks every other tab. @param {boolean} on */
+  /**
+   * Begin nothing from now on, and end what has begun, to begin it anew when this is over: a frozen
+   * transaction blocks every other tab.
+   * @param {boolean} on
+   */
   quiet(on) {
-    if (on && !this.silence) this.silence = new Promise((resolve) => (this.speak = resolve));
-    else if (!on) {
+    if (on) {
+      this.silence ??= new Promise((resolve) => (this.speak = resolve));
+      this.database.rollBack();
+    } else {
       this.silence = null;
       this.speak();
     }
@@ -90,11 +96,18 @@ export class IndexedDBStore {
    * @template T
    * @param {string | string[]} stores
    * @param {IDBTransactionMode} mode
-   * @param {(t: Transaction) => Promise<T>} body
+   * @param {(t: Transaction) => Promise<T>} body may be called again
+   * @returns {Promise<T>}
    */
   async transact(stores, mode, body) {
-    while (this.silence) await this.silence;
-    return this.database.transact(stores, /** @type {"readonly" | "readwrite"} */ (mode), body);
+    for (;;) {
+      while (this.silence) await this.silence;
+      try {
+        return await this.database.transact(stores, /** @type {"readonly" | "readwrite"} */ (mode), body);
+      } catch (error) {
+        if (!(error instanceof RolledBack)) throw error;
+      }
+    }
   }
 
   // Runs
