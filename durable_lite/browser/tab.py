@@ -33,7 +33,6 @@ class _FilesFirst(IndexedDBStore):
     def __init__(self, save: Callable[[], Awaitable[None]], *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._save = save
-        self._saving: asyncio.Task[None] | None = None
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if step.seq is not None:
@@ -45,16 +44,10 @@ class _FilesFirst(IndexedDBStore):
         return await super().settle(run_id, generation, settlement)
 
     async def _saved(self) -> None:
-        """One at a time: what is being saved now may be older than what was just written."""
-        while self._saving is not None:
-            await asyncio.wait({self._saving})
-        self._saving = asyncio.ensure_future(self._save())
         try:
-            await asyncio.shield(self._saving)
+            await self._save()  # saves take turns there
         except Exception as error:
             raise StoreUnavailable(f"the tab's files can't be saved: {error}") from error
-        finally:
-            self._saving = None
 
 
 class BadJobFile(Exception):
