@@ -158,13 +158,15 @@ export class Tab extends EventTarget {
   async consider() {
     while (this.lookAgain && !this.closed) {
       this.lookAgain = false;
-      const { claimable, due, leases } = await this.store.outlook(this.jobs).catch(() => {
-        this.wake(5);
-        return { claimable: false, due: null, leases: this.leader.leads ? [{ via: "lock", heartbeat_at: now() }] : [] };
-      });
+      const outlook = await this.store.outlook(this.jobs).catch(() => null);
+      if (!outlook) {
+        this.wake(5); // the store is down for the moment: whoever leads, leads on
+        continue;
+      }
+      const { claimable, due, leases } = outlook;
       const at = now();
       const locked = leases.some((lease) => lease.via === this.via);
-      const stale = leases.some((lease) => at - lease.heartbeat_at > this.options.staleAfter);
+      const stale = leases.some((lease) => this.isLate(lease));
       const ripe = claimable || (due !== null && due <= at) || stale;
       this.leader.want(ripe || locked);
       if (this.leader.leads && (ripe || locked)) this.host.boot();
@@ -188,7 +190,12 @@ export class Tab extends EventTarget {
   /** Whether runs that are held under the lock have not beaten for too long. */
   async stalled() {
     const leases = await this.store.leases();
-    return leases.some((lease) => lease.via === "lock" && now() - lease.heartbeat_at > this.options.staleAfter);
+    return leases.some((lease) => lease.via === "lock" && this.isLate(lease));
+  }
+
+  /** @param {import("./records.mjs").Lease} lease */
+  isLate(lease) {
+    return now() - lease.heartbeat_at > this.options.staleAfter;
   }
 
   /** @param {boolean} leads */
