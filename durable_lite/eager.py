@@ -62,31 +62,27 @@ else:
             rest = self._spares.pop() if self._spares else _Rest(loop)
             if rest.task.cancelling() or rest.task.done():  # somebody cancelled all tasks
                 rest = _Rest(loop)
-            task, context, waits_for = rest.task, contextvars.copy_context(), None
-            held = sys.getrefcount(task) + weakref.getweakrefcount(task)
+            task, context = rest.task, contextvars.copy_context()
+            held = _references(task)
             outer = asyncio.current_task(loop)
             if outer is not None:
                 asyncio.tasks._leave_task(loop, outer)
             asyncio.tasks._enter_task(loop, task)
             try:
-                waits_for = context.run(coro.send, None)
-                rest.coro, rest.context, rest.waits_for = coro, context, waits_for
+                rest.waits_for = context.run(coro.send, None)
+                rest.coro, rest.context = coro, context
             except (StopIteration, asyncio.CancelledError):
-                pass
+                return None
             finally:
                 asyncio.tasks._leave_task(loop, task)
                 if outer is not None:
                     asyncio.tasks._enter_task(loop, outer)
-                if rest.coro is None and (
-                    len(self._spares) == _SPARES
-                    or task.cancelling()
-                    or sys.getrefcount(task) + weakref.getweakrefcount(task) != held
-                ):
-                    rest.go.cancel()
-                elif rest.coro is None:
-                    self._spares.append(rest)
-            if rest.coro is None:
-                return None
+                if rest.coro is None:
+                    unused = not task.cancelling() and _references(task) == held
+                    if unused and len(self._spares) < _SPARES:
+                        self._spares.append(rest)
+                    else:
+                        rest.go.cancel()
             task._log_destroy_pending = True  # type: ignore[attr-defined]  # as of any task
             if not rest.go.done():
                 rest.go.set_result(None)
@@ -98,6 +94,9 @@ else:
             for rest in spares:
                 rest.go.cancel()
             await asyncio.gather(*(rest.task for rest in spares), return_exceptions=True)
+
+    def _references(task: asyncio.Task[Any]) -> int:
+        return sys.getrefcount(task) + weakref.getweakrefcount(task)
 
     def coroutine_of(task: asyncio.Task[Any]) -> Any:
         """The coroutine that a task runs."""

@@ -239,3 +239,29 @@ async def test_one_that_is_forgotten_while_it_waits_is_collected_quietly(turns, 
         else:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_many_that_never_wait_need_no_more_tasks_than_they_nest():
+    made, loop = [], asyncio.get_running_loop()
+
+    def make(loop, main, **options):
+        made.append(main)
+        return asyncio.Task(main, loop=loop, **options)
+
+    async def leaf():
+        pass
+
+    async with starter() as start:
+
+        async def outer():
+            start(leaf())
+            start(leaf())
+
+        before = loop.get_task_factory()
+        loop.set_task_factory(make)
+        try:
+            for _ in range(50):
+                start(outer())
+        finally:
+            loop.set_task_factory(before)
+    assert len(made) <= 2
