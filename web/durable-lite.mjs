@@ -4,13 +4,16 @@ import { Host } from "./host.mjs";
 import { IndexedDBStore } from "./indexeddb.mjs";
 import { Leader } from "./leader.mjs";
 import { follow, mustRest } from "./lifecycle.mjs";
+import { exportRun, read } from "./moving.mjs";
 import { Run } from "./run.mjs";
 import { checkOptions } from "./tab-options.mjs";
 import { makeId, newRun } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
-export { Conflict, DurableError, RunNotFound, StoreError, StoreUnavailable } from "./statuses.mjs";
+export { Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable } from "./statuses.mjs";
+export { InvalidDocument } from "./moving.mjs";
 export { Run, RunFailed } from "./run.mjs";
+export { decode } from "./values.mjs";
 
 /** @typedef {import("./host.mjs").TabStatus} TabStatus */
 /** @typedef {import("./tab-options.mjs").TabOptions} TabOptions */
@@ -77,6 +80,7 @@ export class Tab extends EventTarget {
 
   async open() {
     await this.store.open();
+    this.mind();
     this.store.listen((changes) => {
       if (changes.some((change) => !change.step)) this.look();
     });
@@ -87,6 +91,19 @@ export class Tab extends EventTarget {
     if (!this.options.worker) return;
     navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
     this.look();
+  }
+
+  /** Whoever clears the site's data tells nobody that runs are gone, but their database closes. */
+  async mind() {
+    const db = await this.store.database.connect().catch(() => null);
+    const lose = () => {
+      this.store.tell([{ run_id: null, claimable: false, step: false }]);
+      if (!this.closed) this.mind();
+    };
+    const ended = new AbortController();
+    for (const name of ["close", "versionchange"]) {
+      db?.addEventListener(name, () => (ended.abort(), lose()), { signal: ended.signal });
+    }
   }
 
   // Runs
@@ -133,6 +150,25 @@ export class Tab extends EventTarget {
   /** @param {string} id */
   async resume(id) {
     await this.store.resume_run(id, now());
+  }
+
+  /**
+   * Hand an unfinished run over: it is MOVED here, and goes on where this document is imported.
+   * @param {string} id
+   * @returns {Promise<string>}
+   */
+  exportRun(id) {
+    return exportRun(this.store, id, now());
+  }
+
+  /**
+   * Go on here with a run from elsewhere. Throws `InvalidDocument`, `TooLarge`; `Conflict` if it is here.
+   * @param {string} text a document
+   * @returns {Promise<Run>}
+   */
+  async importRun(text) {
+    const run = await this.store.import_run(read(text), now());
+    return new Run(this, run.id, run);
   }
 
   /** Let go: what executes here is released, for another tab or the next visit. */

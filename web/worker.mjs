@@ -90,6 +90,8 @@ async function start(init) {
   stage("download", 0, init.bytes);
   report(init);
   mustCompile();
+  const jobs = Promise.all(init.jobs.map(fetchJob)); // beside Pyodide's files
+  jobs.catch(() => {}); // told below
   const { loadPyodide, version } = await imported(init.pyodide + "pyodide.mjs");
   if (init.version && version !== init.version) {
     const wanted = `durable_lite was built for Pyodide ${init.version}`;
@@ -111,7 +113,7 @@ async function start(init) {
   if (init.files) await mount(python, init.files, init.store);
   leading = init.leads;
   if (leading) await files?.take();
-  const paths = await Promise.all(init.jobs.map((url) => fetchJob(python, url)));
+  const paths = (await jobs).map(({ name, text }) => write(python, name, text));
   const { store, durability, via, leads, options } = init;
   const given = { store, durability, via, leads, options, jobs: paths };
   const module = python.pyimport("durable_lite.browser.tab");
@@ -165,14 +167,19 @@ async function imported(url) {
   }
 }
 
-/** @param {any} python @param {string} url @returns {Promise<string>} */
-async function fetchJob(python, url) {
+/** @param {string} url */
+async function fetchJob(url) {
   const answer = await fetch(url, { cache: "no-cache" }).catch(() => null);
   if (!answer?.ok) throw new StartError(`the job file ${url} can't be fetched (${answer?.status ?? "no answer"})`);
   const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "");
   if (!/^[^\W\d]\w*\.py$/.test(name)) throw new StartError(`the job file ${url} has no name of a Python module`);
+  return { name, text: await answer.text() };
+}
+
+/** @param {any} python @param {string} name @param {string} text */
+function write(python, name, text) {
   python.FS.mkdirTree("/jobs");
-  python.FS.writeFile(`/jobs/${name}`, await answer.text());
+  python.FS.writeFile(`/jobs/${name}`, text);
   return `/jobs/${name}`;
 }
 

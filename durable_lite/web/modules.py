@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InvalidOption
+from .join import joined
 
 __all__ = ["ASSETS", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "modules_in", "page_modules"]
 
@@ -16,7 +17,11 @@ ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.ts", ".d.mts")
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 # A build without one of these isn't complete.
-REQUIRED = ("durable-lite.mjs", "indexeddb.mjs", "worker.mjs")
+REQUIRED = ("durable-lite.mjs", "durable-runs.mjs", "indexeddb.mjs", "worker.mjs")
+# What a page imports first has all the others in it, but for those that it may never need.
+ENTRY = "durable-lite.mjs"
+APART = ("durable-runs.mjs", "worker.mjs")
+ALSO = ("indexeddb.mjs",)
 
 
 def modules_in(folder: Path) -> dict[str, Path]:
@@ -31,10 +36,13 @@ def modules_in(folder: Path) -> dict[str, Path]:
 
 
 def page_modules() -> dict[str, bytes]:
-    """The modules of this installation."""
+    """The modules of this installation, as a build has them: joined, so that a page loads few files."""
     here = Path(__file__).parent
     folder = next((one for one in (here / "assets", here.parents[1] / "web") if one.is_dir()), None)
     found = {} if folder is None else modules_in(folder)
     if missing := [name for name in REQUIRED if name not in found]:
         raise InvalidOption("durable-lite", f"its installation lacks {', '.join(missing)}; install it again")
-    return {name: path.read_bytes() for name, path in found.items()}
+    scripts = {name: path.read_text("utf-8") for name, path in found.items() if name.endswith(".mjs")}
+    others = {name: path.read_bytes() for name, path in found.items() if name not in scripts}
+    made = joined(scripts, ENTRY, APART, ALSO)
+    return others | {name: source.encode() for name, source in made.items()}

@@ -1,8 +1,6 @@
 /** The demo's page: makes a database in the tab, exports it, and says in plain words what happens to the run. */
 
-import { openTab } from "../durable-lite.mjs";
-import { FINAL, RESUMABLE } from "../statuses.mjs";
-import { decode } from "../values.mjs";
+import { decode, FINAL, openTab, RESUMABLE } from "../durable-lite.mjs";
 import "../durable-runs.mjs";
 import { Story, span } from "./story.mjs";
 
