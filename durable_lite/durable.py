@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack, overload
 
-from . import codec
+from . import codec, moving
 from .codec import MAX_VALUE_BYTES
 from .durations import count, flag, moment, optional_seconds, seconds
 from .engine import Options, logger
@@ -353,6 +353,15 @@ class Durable:
                          environment=self._environment, tags=row.tags)  # fmt: skip
         trigger = json.dumps({"kind": "replay", "of": run_id})
         return (await self._create([new._replace(trigger=trigger, max_duration=row.max_duration)]))[0]
+
+    async def export_run(self, run_id: str) -> str:
+        """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store."""
+        return await moving.export_run(self._opened, run_id, self.clock.now(), self._worker)
+
+    async def import_run(self, document: str) -> Run[Any]:
+        """Go on here with a run from elsewhere. `InvalidDocument`, `TooLarge`; `Conflict` if it is here."""
+        moved = moving.read(document, self.options.max_value_bytes)
+        return Run(self, await self._opened.import_run(moved, self.clock.now()))
 
     async def delete(self, run_id: str) -> None:
         """Remove a finished run with all it has. `RunNotFound`; `Conflict` if it isn't finished."""

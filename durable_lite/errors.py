@@ -10,6 +10,7 @@ __all__ = [
     "AbortRun",
     "Conflict",
     "DurableError",
+    "InvalidDocument",
     "InvalidOption",
     "InvalidPayload",
     "KeyReused",
@@ -76,6 +77,16 @@ class InvalidOption(DurableError, ValueError):
     def __init__(self, option: str, detail: str) -> None:
         self.option, self.detail = option, detail
         super().__init__(f"{option}: {detail}")
+
+
+class InvalidDocument(DurableError, ValueError):
+    """A document isn't one that `export_run` gave; nothing was stored. `path` is the field: `logs[3].at`."""
+
+    _made_of = ("path", "detail")
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(f"{path}: {detail}")
 
 
 class NotSerializable(DurableError, TypeError):

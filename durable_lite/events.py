@@ -22,6 +22,7 @@ class EventType(StrEnum):
     FAILED = "run.failed"
     CANCELLED = "run.cancelled"
     TIMED_OUT = "run.timed_out"
+    MOVED = "run.moved"
     SWALLOWED_STOP = "run.swallowed_stop"
     STEP_STARTED = "step.started"
     STEP_COMPLETED = "step.completed"
@@ -75,6 +76,15 @@ def resumed(replayed: int, now: float, last_seen_at: float | None) -> dict[str, 
 
 def stale(reason: str, worker: str, heartbeat_at: float) -> dict[str, Any]:
     return {"reason": reason, "worker": worker, "heartbeat_at": heartbeat_at}
+
+
+def moved_out(status: str, ready_at: float | None) -> dict[str, Any]:
+    """To another store; with what the run was, which its row doesn't say any more."""
+    return {"direction": "out", "from": status, "ready_at": ready_at}
+
+
+def moved_in() -> dict[str, Any]:
+    return {"direction": "in"}
 
 
 def step_completed(path: str, name: str | None, started_at: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .records import (
     Created,
     Lease,
     LogRow,
+    Moved,
     NewEvent,
     NewRun,
     Refusal,
@@ -210,8 +211,8 @@ class Store(ABC):
     async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
         """Guarded: let go of a run. Ends the lease, writes the events and what was buffered.
 
-        FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the idempotency key. PENDING is a release:
-        claimable at once, generation + 1.
+        `Conflict` for STALE and MOVED. FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the
+        idempotency key. PENDING is a release: claimable at once, generation + 1.
         """
 
     # Steps
@@ -254,6 +255,24 @@ class Store(ABC):
         `recoveries`, `executed`, `output`, `error` and a deadline that has passed are cleared. Takes
         its idempotency key again: `Conflict` if another run has it now. `RunNotFound`; `Conflict` in
         any other status.
+        """
+
+    @abstractmethod
+    async def move_run(self, run_id: str, now: float) -> RunRow:
+        """Any unfinished status → MOVED, generation + 1, with `run.moved` {direction: out, from, ready_at}.
+
+        Its idempotency key stays live. A run that is MOVED already is returned as it is. `RunNotFound`;
+        `Conflict` in any other final status.
+        """
+
+    @abstractmethod
+    async def import_run(self, moved: Moved, now: float) -> RunRow:
+        """Store a run from elsewhere with all it has, and `run.moved` {direction: in} after it.
+
+        Its generation is above all that it had, here or there. A run of this id that is MOVED is
+        replaced if it is an earlier part of the same history. One that came by this very `moved` is
+        returned as it is. `Conflict` for any other run of this id, and if another run has its
+        idempotency key.
         """
 
     @abstractmethod

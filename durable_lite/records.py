@@ -16,6 +16,7 @@ __all__ = [
     "Created",
     "Lease",
     "LogRow",
+    "Moved",
     "NewEvent",
     "NewRun",
     "Refusal",
@@ -156,6 +157,18 @@ class LogRow(NamedTuple):
     level: str
     message: str
     fields: str
+
+
+class Moved(NamedTuple):
+    """A run on its way from one store to another, with all it has; the last event is its `run.moved`.
+
+    The run's status is PENDING or WAITING: what it is to be where it arrives.
+    """
+
+    run: RunRow
+    steps: tuple[StepRow, ...]
+    events: tuple[NewEvent, ...]
+    logs: tuple[LogRow, ...]
 
 
 class Lease(NamedTuple):

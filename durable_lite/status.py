@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from .errors import Conflict
 
-__all__ = ["FINAL", "RESUMABLE", "TRANSITIONS", "UNFINISHED", "Status", "check", "mermaid"]
+__all__ = ["FINAL", "OTHERS", "RESUMABLE", "TRANSITIONS", "UNFINISHED", "Status", "check", "mermaid"]
 
 
 class Status(StrEnum):
@@ -21,14 +21,15 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
     TIMED_OUT = "TIMED_OUT"
     INVALID_PAYLOAD = "INVALID_PAYLOAD"
+    MOVED = "MOVED"
 
 
 _S = Status
 
 # from → {to: what makes it happen}; None is a run that doesn't exist yet.
 TRANSITIONS: dict[Status | None, dict[Status, str]] = {
-    None: {_S.PENDING: "trigger, replay"},
-    _S.PENDING: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel"},
+    None: {_S.PENDING: "trigger, replay, import", _S.WAITING: "import"},
+    _S.PENDING: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel", _S.MOVED: "export"},
     _S.EXECUTING: {
         _S.COMPLETED: "the job returned",
         _S.FAILED: "no attempt left, AbortRun",
@@ -38,22 +39,27 @@ TRANSITIONS: dict[Status | None, dict[Status, str]] = {
         _S.STALE: "heartbeat too old, worker gone",
         _S.PENDING: "release (graceful stop)",
         _S.CANCELLED: "cancel",
+        _S.MOVED: "export",
     },
-    _S.STALE: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel"},
-    _S.WAITING: {_S.EXECUTING: "claim when due", _S.CANCELLED: "cancel"},
+    _S.STALE: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel", _S.MOVED: "export"},
+    _S.WAITING: {_S.EXECUTING: "claim when due", _S.CANCELLED: "cancel", _S.MOVED: "export"},
     _S.COMPLETED: {},
     _S.FAILED: {_S.PENDING: "resume"},
     _S.CANCELLED: {_S.PENDING: "resume"},
     _S.TIMED_OUT: {_S.PENDING: "resume"},
     _S.INVALID_PAYLOAD: {},
+    _S.MOVED: {_S.PENDING: "import", _S.WAITING: "import"},
 }
 
 RESUMABLE = frozenset({_S.FAILED, _S.CANCELLED, _S.TIMED_OUT})
-FINAL = RESUMABLE | {_S.COMPLETED, _S.INVALID_PAYLOAD}
+FINAL = RESUMABLE | {_S.COMPLETED, _S.INVALID_PAYLOAD, _S.MOVED}
 UNFINISHED = frozenset(_S) - FINAL
 
 # A finished run with one of these still holds its idempotency key.
-KEEPS_KEY = frozenset({_S.COMPLETED})
+KEEPS_KEY = frozenset({_S.COMPLETED, _S.MOVED})
+
+# What the holder of a run can't make of it: `mark_stale` and `move_run` are for others.
+OTHERS = frozenset({_S.STALE, _S.MOVED})
 
 
 def check(run_id: str, old: str | None, new: str) -> None:

@@ -5,6 +5,7 @@
 
 import { Database, done, RolledBack, under } from "./database.mjs";
 import { list } from "./listing.mjs";
+import { arrive, leave } from "./moves.mjs";
 import { bare, claim, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
@@ -311,8 +312,8 @@ export class IndexedDBStore {
         return [again ? null : no, false]; // an earlier try of this very call, perhaps
       }
       s.check(id, "EXECUTING", status);
-      if (status === "STALE") {
-        throw new s.Conflict(`run ${id} can't become STALE by its holder: \`mark_stale\` is for others`);
+      if (s.OTHERS.includes(status)) {
+        throw new s.Conflict(`run ${id} can't become ${status} by its holder: that is for others`);
       }
       t.objectStore("leases").delete(id);
       put(t, {
@@ -424,6 +425,22 @@ export class IndexedDBStore {
       return record(t, row, now, "run.resumed", { by: "request", attempt });
     });
     this.announce({ run_id: id, claimable: true, step: false });
+    return run;
+  }
+
+  /** @param {string} id @param {number} now @returns {Promise<Run>} */
+  async move_run(id, now) {
+    const stores = ["runs", "steps", "events", "leases"];
+    const run = await this.transact(stores, WRITE, (t) => leave(t, id, now));
+    this.announce({ run_id: id, claimable: false, step: false });
+    return run;
+  }
+
+  /** @param {import("./records.mjs").Moved} moved @param {number} now @returns {Promise<Run>} */
+  async import_run(moved, now) {
+    const stores = ["runs", "steps", "unfinished", "events", "logs", "tags"];
+    const run = await this.transact(stores, WRITE, (t) => arrive(t, moved, now));
+    this.announce({ run_id: run.id, claimable: true, step: false });
     return run;
   }
 

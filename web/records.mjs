@@ -115,6 +115,15 @@
  */
 
 /**
+ * A run on its way from one store to another, with all it has; the last event is its `run.moved`.
+ * @typedef {object} Moved
+ * @property {Run} run
+ * @property {Step[]} steps
+ * @property {NewEvent[]} events
+ * @property {LogLine[]} logs
+ */
+
+/**
  * @typedef {object} Lease
  * @property {string} run_id
  * @property {number} generation

@@ -2,21 +2,27 @@
 
 /** From which status a run may go to which; the same table as in Python, kept equal by a test. */
 export const TRANSITIONS = {
-  PENDING: ["EXECUTING", "CANCELLED"],
-  EXECUTING: ["COMPLETED", "FAILED", "TIMED_OUT", "INVALID_PAYLOAD", "WAITING", "STALE", "PENDING", "CANCELLED"],
-  STALE: ["EXECUTING", "CANCELLED"],
-  WAITING: ["EXECUTING", "CANCELLED"],
+  PENDING: ["EXECUTING", "CANCELLED", "MOVED"],
+  EXECUTING: [
+    ...["COMPLETED", "FAILED", "TIMED_OUT", "INVALID_PAYLOAD", "WAITING", "STALE", "PENDING", "CANCELLED", "MOVED"],
+  ],
+  STALE: ["EXECUTING", "CANCELLED", "MOVED"],
+  WAITING: ["EXECUTING", "CANCELLED", "MOVED"],
   COMPLETED: [],
   FAILED: ["PENDING"],
   CANCELLED: ["PENDING"],
   TIMED_OUT: ["PENDING"],
   INVALID_PAYLOAD: [],
+  MOVED: ["PENDING", "WAITING"],
 };
 export const RESUMABLE = ["FAILED", "CANCELLED", "TIMED_OUT"];
-export const FINAL = [...RESUMABLE, "COMPLETED", "INVALID_PAYLOAD"];
+export const FINAL = [...RESUMABLE, "COMPLETED", "INVALID_PAYLOAD", "MOVED"];
 
 /** A finished run with one of these still holds its idempotency key. */
-export const KEEPS_KEY = ["COMPLETED"];
+export const KEEPS_KEY = ["COMPLETED", "MOVED"];
+
+/** What the holder of a run can't make of it: `mark_stale` and `move_run` are for others. */
+export const OTHERS = ["STALE", "MOVED"];
 
 /** Stale for these reasons means that the worker disappeared without waking or releasing. */
 const DISAPPEARED = ["heartbeat", "worker gone"];

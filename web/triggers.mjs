@@ -8,7 +8,7 @@ import { encode } from "./values.mjs";
 
 export { canonical, InvalidOption, seconds };
 
-const MAX_VALUE_BYTES = 4 * 1024 * 1024;
+export const MAX_VALUE_BYTES = 4 * 1024 * 1024;
 const SCOPES = ["run", "global", "attempt"];
 
 /** What a worker publishes of its jobs. @typedef {Record<string, {version: string | null, queue: string, payload: import("./schema.mjs").Schema}>} Manifest */

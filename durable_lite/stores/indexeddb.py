@@ -18,6 +18,7 @@ from ..records import (
     Created,
     Lease,
     LogRow,
+    Moved,
     NewEvent,
     NewRun,
     Refusal,
@@ -181,6 +182,18 @@ class IndexedDBStore(Store):
 
     async def resume_run(self, run_id: str, now: float) -> RunRow:
         return _row(RunRow, await self._call("resume_run", run_id, now))
+
+    async def move_run(self, run_id: str, now: float) -> RunRow:
+        return _row(RunRow, await self._call("move_run", run_id, now))
+
+    async def import_run(self, moved: Moved, now: float) -> RunRow:
+        given = {
+            "run": moved.run._asdict(),
+            "steps": [step._asdict() for step in moved.steps],
+            "events": [event._asdict() for event in moved.events],
+            "logs": [line._asdict() for line in moved.logs],
+        }
+        return _row(RunRow, await self._call("import_run", given, now))
 
     async def delete_run(self, run_id: str) -> None:
         await self._call("delete_run", run_id)

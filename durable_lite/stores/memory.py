@@ -18,6 +18,7 @@ from ..records import (
     Created,
     Lease,
     LogRow,
+    Moved,
     NewEvent,
     NewRun,
     Refusal,
@@ -26,8 +27,8 @@ from ..records import (
     Settlement,
     StepRow,
 )
-from ..status import FINAL, KEEPS_KEY, RESUMABLE, Status, check
-from .rows import first_row, recovered
+from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
+from .rows import arrival, first_row, is_news, key_taken, recovered
 
 __all__ = ["MemoryStore"]
 
@@ -185,8 +186,8 @@ class MemoryStore(Store):
         if refusal := self._refusal(run_id, generation):
             return refusal
         check(run_id, Status.EXECUTING, s.status)
-        if s.status == Status.STALE:
-            raise Conflict(f"run {run_id} can't become STALE by its holder: `mark_stale` is for others")
+        if s.status in OTHERS:
+            raise Conflict(f"run {run_id} can't become {s.status} by its holder: that is for others")
         row = self._end_lease(run_id)
         final = s.status in FINAL
         self._runs[run_id] = row._replace(
@@ -239,17 +240,8 @@ class MemoryStore(Store):
     # Steering from outside
 
     async def cancel_run(self, run_id: str, now: float) -> RunRow:
-        row = self._existing(run_id)
-        check(run_id, row.status, Status.CANCELLED)
-        if lease := self._leases.get(run_id):
-            row = self._end_lease(run_id)._replace(executed=lease.executed, last_seen_at=lease.heartbeat_at)
-        self._runs[run_id] = row._replace(
-            status=Status.CANCELLED, generation=row.generation + 1, claimable=0, ready_at=None,
-            finished_at=now, key_live=0,
-        )  # fmt: skip
-        self._record(run_id, now, EventType.CANCELLED, {})
-        self.announce(Change(run_id, claimable=False))
-        return self._runs[run_id]
+        row = self._existing(run_id)._replace(key_live=0)
+        return self._end(row, Status.CANCELLED, now, EventType.CANCELLED, {})
 
     async def resume_run(self, run_id: str, now: float) -> RunRow:
         row = self._existing(run_id)
@@ -265,6 +257,30 @@ class MemoryStore(Store):
             deadline=None if passed else row.deadline,
         )  # fmt: skip
         self._record(run_id, now, EventType.RESUMED, {"by": "request", "attempt": row.attempt + 1})
+        self.announce(Change(run_id, claimable=True))
+        return self._runs[run_id]
+
+    async def move_run(self, run_id: str, now: float) -> RunRow:
+        row = self._existing(run_id)
+        if row.status == Status.MOVED:
+            return row
+        return self._end(row, Status.MOVED, now, EventType.MOVED, ev.moved_out(row.status, row.ready_at))
+
+    async def import_run(self, moved: Moved, now: float) -> RunRow:
+        run_id = moved.run.id
+        if here := self._runs.get(run_id):
+            moments = {event.seq: event.at for event in self._events[run_id] if event.type == EventType.MOVED}
+            if not is_news(moved, here, moments.get):
+                return here
+        row = arrival(moved.run, here, now)
+        other = self._holder_of_key(row.job, row.idempotency_key, now) if row.key_live else None
+        if other is not None and other.id != run_id:
+            raise key_taken(row, other)
+        self._runs[run_id], self._events[run_id] = row, list(moved.events)
+        self._steps[run_id] = {step.path: step for step in moved.steps}
+        self._paths[run_id] = {step.seq: step.path for step in moved.steps if step.seq is not None}
+        self._logs[run_id] = {(line.attempt, line.path, line.ordinal): line for line in moved.logs}
+        self._record(run_id, now, EventType.MOVED, ev.moved_in())
         self.announce(Change(run_id, claimable=True))
         return self._runs[run_id]
 
@@ -350,6 +366,18 @@ class MemoryStore(Store):
     def _end_lease(self, run_id: str) -> RunRow:
         self._leases.pop(run_id, None)
         return self._runs[run_id]
+
+    def _end(self, row: RunRow, status: Status, now: float, type: EventType, data: dict[str, Any]) -> RunRow:
+        """An outsider ends a run, whoever holds it."""
+        check(row.id, row.status, status)
+        if lease := self._leases.pop(row.id, None):
+            row = row._replace(executed=lease.executed, last_seen_at=lease.heartbeat_at)
+        self._runs[row.id] = row._replace(
+            status=status, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now
+        )
+        self._record(row.id, now, type, data)
+        self.announce(Change(row.id, claimable=False))
+        return self._runs[row.id]
 
     def _flush(self, run_id: str, progress: str | None, metadata: str | None, logs: Sequence[LogRow]) -> None:
         row = self._runs[run_id]

@@ -1,11 +1,15 @@
-"""What every store agrees on: the first row of a run, and how often its worker has disappeared."""
+"""What every store agrees on: the first row of a run, how often its worker has disappeared, a hand-over."""
 
 from __future__ import annotations
 
-from ..records import NewRun, RunRow
+from collections.abc import Callable
+
+from ..errors import Conflict
+from ..events import EventType
+from ..records import Moved, NewRun, RunRow
 from ..status import Status
 
-__all__ = ["first_row", "recovered"]
+__all__ = ["arrival", "first_row", "is_news", "key_taken", "recovered"]
 
 # Stale for these reasons means that the worker disappeared without waking or releasing.
 _DISAPPEARED = frozenset({"heartbeat", "worker gone"})
@@ -32,3 +36,35 @@ def recovered(row: RunRow, last_checkpoint: int) -> tuple[int, int]:
     if row.status != Status.STALE or row.stale_reason not in _DISAPPEARED:
         return row.recoveries, row.recovery_seq
     return 1 if last_checkpoint > row.recovery_seq else row.recoveries + 1, last_checkpoint
+
+
+def is_news(moved: Moved, here: RunRow, moved_at: Callable[[int], float | None]) -> bool:
+    """Whether a moved run replaces the MOVED one that is `here`; not if it came before. Else `Conflict`.
+
+    `moved_at(seq)` is the moment of the `run.moved` event at `seq` of the run here.
+    """
+    last = moved.events[-1]
+    if here.status != Status.MOVED:
+        if moved_at(last.seq) == last.at:
+            return False
+        raise Conflict(f"run {here.id} can't be imported: it is here, and {here.status}")
+    left = (here.seq, moved_at(here.seq))
+    if left in [(event.seq, event.at) for event in moved.events if event.type == EventType.MOVED]:
+        return True
+    raise Conflict(f"run {here.id} can't be imported: it has moved on from here since")
+
+
+def arrival(run: RunRow, here: RunRow | None, now: float) -> RunRow:
+    """A moved run as it is stored, before its `run.moved` event."""
+    generation = run.generation if here is None else max(run.generation, here.generation)
+    expires = run.idempotency_expires_at
+    return run._replace(
+        generation=generation + 1, claimable=int(run.ready_at is None or run.ready_at <= now),
+        finished_at=None, output=None, worker=None, stale_reason=None,
+        key_live=int(run.idempotency_key is not None and (expires is None or expires > now)),
+    )  # fmt: skip
+
+
+def key_taken(run: RunRow, other: RunRow) -> Conflict:
+    key = run.idempotency_key
+    return Conflict(f"run {run.id} can't be imported: run {other.id} has its idempotency key {key}")

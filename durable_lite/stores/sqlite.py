@@ -23,6 +23,7 @@ from ..records import (
     Created,
     Lease,
     LogRow,
+    Moved,
     NewEvent,
     NewRun,
     Refusal,
@@ -32,6 +33,7 @@ from ..records import (
     StepRow,
 )
 from . import sqlite_connect as connect
+from . import sqlite_moves as moves
 from . import sqlite_statements as sql
 from . import sqlite_writes as writes
 from .sqlite_errors import explain, is_busy, locked_too_long
@@ -231,6 +233,14 @@ class SQLiteStore(Store):
 
     async def resume_run(self, run_id: str, now: float) -> RunRow:
         row: RunRow = await self._write(partial(writes.resume_run, run_id=run_id, now=now))
+        return row
+
+    async def move_run(self, run_id: str, now: float) -> RunRow:
+        row: RunRow = await self._write(partial(moves.move_run, run_id=run_id, now=now))
+        return row
+
+    async def import_run(self, moved: Moved, now: float) -> RunRow:
+        row: RunRow = await self._write(partial(moves.import_run, moved=moved, now=now))
         return row
 
     async def delete_run(self, run_id: str) -> None:

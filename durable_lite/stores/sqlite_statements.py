@@ -110,6 +110,17 @@ SAVE_UNFINISHED = _save(
     _UNFINISHED,
     "(run_id, path) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _UNFINISHED[2:]),
 )
+# A moved run's, which nobody holds.
+ADD_STEP = f"""
+INSERT INTO steps (id, {", ".join(_COMPLETED)})
+SELECT number << 32 | ?{StepRow._fields.index("seq") + 1},
+    {", ".join(f"?{StepRow._fields.index(name) + 1}" for name in _COMPLETED)}
+FROM runs WHERE id = ?1
+"""
+ADD_UNFINISHED = f"""
+INSERT INTO unfinished_steps ({", ".join(_UNFINISHED)})
+VALUES ({", ".join(f"?{StepRow._fields.index(name) + 1}" for name in _UNFINISHED)})
+"""
 CHECKPOINTS = _both(Checkpoint._fields)
 STEPS = _both(StepRow._fields)
 FORGET_INNER_FAILURES = """
@@ -127,6 +138,7 @@ WHERE steps.id > (SELECT (number << 32) + ?2 FROM runs WHERE id = ?1)
     AND steps.id < (SELECT number + 1 << 32 FROM runs WHERE id = ?1)
 ORDER BY 1 LIMIT ?3
 """
+MOVED_AT = "SELECT at FROM events WHERE run_id = ? AND seq = ? AND type = 'run.moved'"
 CREATE_LOG = _insert("logs", LogRow._fields) + " ON CONFLICT DO NOTHING"
 LOGS = f"""
 SELECT {", ".join(LogRow._fields)} FROM logs WHERE run_id = ?

@@ -28,22 +28,27 @@ from ..records import (
     Settlement,
     StepRow,
 )
-from ..status import FINAL, KEEPS_KEY, RESUMABLE, Status, check
+from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from . import sqlite_statements as sql
 from .rows import first_row, recovered
 
 __all__ = [
     "beat",
     "cancel_run",
+    "change",
     "claim_runs",
     "create_runs",
     "delete_run",
+    "end_run",
     "execute",
     "existing_run",
     "find",
+    "forget",
+    "holder_of_key",
     "mark_stale",
     "not_saved",
     "purge",
+    "record",
     "refusal",
     "register_worker",
     "resume_run",
@@ -69,7 +74,7 @@ def _create(cursor: Cursor, new: NewRun) -> Created:
     if new.idempotency_key is not None:
         if existing := find(cursor, new.id):
             return Created(existing, "created")
-        if existing := _holder_of_key(cursor, new.job, new.idempotency_key, new.created_at):
+        if existing := holder_of_key(cursor, new.job, new.idempotency_key, new.created_at):
             return Created(existing, "idempotent")
     row = first_row(new)._replace(seq=1)
     if cursor.execute(sql.CREATE_RUN, row).rowcount == 0:
@@ -108,7 +113,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
         (replayed,) = cursor.execute(sql.COUNT_CHECKPOINTS, (run_id,)).fetchone()
         seq += 1
         events.append((seq, EventType.RESUMED, ev.resumed(replayed, now, row.last_seen_at)))
-    claimed = _change(
+    claimed = change(
         cursor, row, status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
         generation=generation, recoveries=recoveries, recovery_seq=recovery_seq, seq=seq,
         started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
@@ -143,11 +148,11 @@ def mark_stale(cursor: Cursor, leases: Sequence[Lease], reason: str, now: float)
         worker, heartbeat_at, executed = lease[0]
         row = existing_run(cursor, seen.run_id)
         check(row.id, row.status, Status.STALE)
-        row = _change(
+        row = change(
             cursor, row, status=Status.STALE, claimable=1, ready_at=None, generation=row.generation + 1,
             stale_reason=reason, last_seen_at=heartbeat_at, executed=executed,
         )  # fmt: skip
-        _record(cursor, row, now, EventType.STALE, ev.stale(reason, worker, heartbeat_at))
+        record(cursor, row, now, EventType.STALE, ev.stale(reason, worker, heartbeat_at))
         done.append(row.id)
     return done, tuple(Change(run_id, claimable=True) for run_id in done)
 
@@ -168,8 +173,8 @@ def settle(
             return None, ()  # an earlier try of this very call
         return Refusal(row.status, row.generation) if row else Refusal(None, 0), ()
     check(run_id, Status.EXECUTING, s.status)
-    if s.status == Status.STALE:
-        raise Conflict(f"run {run_id} can't become STALE by its holder: `mark_stale` is for others")
+    if s.status in OTHERS:
+        raise Conflict(f"run {run_id} can't become {s.status} by its holder: that is for others")
     cursor.execute(sql.DROP_LEASE, (run_id,))
     for event in s.events:
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))
@@ -224,31 +229,23 @@ def save_failure(
 
 def cancel_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
     row = existing_run(cursor, run_id)
-    check(run_id, row.status, Status.CANCELLED)
-    executed, last_seen_at = row.executed, row.last_seen_at
-    for _, heartbeat_at, held in cursor.execute(sql.END_LEASE, (run_id,)).fetchall():
-        executed, last_seen_at = held, heartbeat_at
-    row = _change(
-        cursor, row, status=Status.CANCELLED, generation=row.generation + 1, claimable=0, ready_at=None,
-        finished_at=now, key_live=0, executed=executed, last_seen_at=last_seen_at,
-    )  # fmt: skip
-    return _record(cursor, row, now, EventType.CANCELLED, {}), (Change(run_id, claimable=False),)
+    return end_run(cursor, row, now, EventType.CANCELLED, {}, status=Status.CANCELLED, key_live=0)
 
 
 def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
     row = existing_run(cursor, run_id)
     if row.status not in RESUMABLE:
         raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
-    if other := _holder_of_key(cursor, row.job, row.idempotency_key, now):
+    if other := holder_of_key(cursor, row.job, row.idempotency_key, now):
         raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
     passed, attempt = row.deadline is not None and row.deadline <= now, row.attempt + 1
-    row = _change(
+    row = change(
         cursor, row, status=Status.PENDING, generation=row.generation + 1, attempt=attempt,
         first_attempt=attempt, recoveries=0, executed=0.0, output=None, error=None, finished_at=None,
         ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
         deadline=None if passed else row.deadline,
     )  # fmt: skip
-    row = _record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
+    row = record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
     return row, (Change(run_id, claimable=True),)
 
 
@@ -256,13 +253,13 @@ def delete_run(cursor: Cursor, run_id: str) -> tuple[None, Changes]:
     row = existing_run(cursor, run_id)
     if row.status not in FINAL:
         raise Conflict(f"run {run_id} is {row.status}: cancel it before it is deleted")
-    _forget(cursor, [(run_id, row.created_at, row.tags)])
+    forget(cursor, [(run_id, row.created_at, row.tags)])
     return None, (Change(run_id, claimable=False),)
 
 
 def purge(cursor: Cursor, before: float, limit: int) -> tuple[int, Changes]:
     old = cursor.execute(sql.OLD_RUNS, (before, limit)).fetchall()
-    _forget(cursor, old)
+    forget(cursor, old)
     return len(old), ()
 
 
@@ -324,20 +321,35 @@ def refusal(cursor: Cursor, run_id: str) -> Refusal:
     return Refusal(None, 0) if row is None else Refusal(*row)
 
 
-def _change(cursor: Cursor, row: RunRow, **fields: Any) -> RunRow:
+def end_run(
+    cursor: Cursor, row: RunRow, now: float, type: EventType, data: dict[str, Any], **fields: Any
+) -> tuple[RunRow, Changes]:
+    """An outsider ends a run, whoever holds it."""
+    check(row.id, row.status, fields["status"])
+    executed, last_seen_at = row.executed, row.last_seen_at
+    for _, heartbeat_at, held in cursor.execute(sql.END_LEASE, (row.id,)).fetchall():
+        executed, last_seen_at = held, heartbeat_at
+    row = change(
+        cursor, row, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now,
+        executed=executed, last_seen_at=last_seen_at, **fields,
+    )  # fmt: skip
+    return record(cursor, row, now, type, data), (Change(row.id, claimable=False),)
+
+
+def change(cursor: Cursor, row: RunRow, **fields: Any) -> RunRow:
     cursor.execute(sql.change_run(tuple(fields)), (*fields.values(), row.id))
     return row._replace(**fields)
 
 
-def _record(cursor: Cursor, row: RunRow, at: float, type: EventType, data: dict[str, Any]) -> RunRow:
+def record(cursor: Cursor, row: RunRow, at: float, type: EventType, data: dict[str, Any]) -> RunRow:
     """Write a transition's event after everything that the run has so far."""
     checkpoint, event = cursor.execute(sql.LAST_SEQ, (row.id,)).fetchone()
     seq = max(row.seq, checkpoint or 0, event or 0) + 1
     cursor.execute(sql.CREATE_EVENT, (row.id, seq, at, type, json.dumps(data)))
-    return _change(cursor, row, seq=seq)
+    return change(cursor, row, seq=seq)
 
 
-def _holder_of_key(cursor: Cursor, job: str, key: str | None, now: float) -> RunRow | None:
+def holder_of_key(cursor: Cursor, job: str, key: str | None, now: float) -> RunRow | None:
     """The run that answers for this key; one whose time is up lets go of it here."""
     found = None if key is None else cursor.execute(sql.KEY_HOLDER, (job, key)).fetchone()
     if found is None:
@@ -345,11 +357,11 @@ def _holder_of_key(cursor: Cursor, job: str, key: str | None, now: float) -> Run
     row = RunRow._make(found)
     if row.idempotency_expires_at is None or row.idempotency_expires_at > now:
         return row
-    _change(cursor, row, key_live=0)
+    change(cursor, row, key_live=0)
     return None
 
 
-def _forget(cursor: Cursor, runs: Sequence[tuple[str, float, str]]) -> None:
+def forget(cursor: Cursor, runs: Sequence[tuple[str, float, str]]) -> None:
     cursor.executemany(sql.FORGET_TAGS, runs)
     for statement in sql.FORGET:
         cursor.executemany(statement, [(run_id,) for run_id, _, _ in runs])

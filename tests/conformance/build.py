@@ -10,12 +10,15 @@ from typing import Any
 from durable_lite.events import EventType
 from durable_lite.ports import Store
 from durable_lite.records import Beat, Claim, LogRow, NewEvent, NewRun, RunRow, Settlement, StepRow
-from durable_lite.status import FINAL, Status
+from durable_lite.status import FINAL, OTHERS, Status
 
 NOW = 1000.0
 
 # In this order `bring` can bring a run to each status: a claim takes whatever is claimable.
 CLAIMABLE_LAST = sorted(Status, key=lambda status: (status == Status.PENDING, status == Status.STALE))
+
+# The final statuses that the holder of a run gives it.
+SETTLED = FINAL - OTHERS
 
 EVENT_OF = {
     Status.COMPLETED: EventType.COMPLETED,
@@ -23,6 +26,7 @@ EVENT_OF = {
     Status.CANCELLED: EventType.CANCELLED,
     Status.TIMED_OUT: EventType.TIMED_OUT,
     Status.INVALID_PAYLOAD: EventType.FAILED,
+    Status.MOVED: EventType.MOVED,
     Status.WAITING: EventType.WAITING,
     Status.PENDING: EventType.RELEASED,
 }
@@ -105,7 +109,9 @@ async def get(store: Store, id: str = "r") -> RunRow:
 
 
 async def settle(store: Store, id: str, status: Status, **fields: Any) -> RunRow:
-    """Let go of an executing run, at the next seq."""
+    """End an executing run, or let go of it, at the next seq."""
+    if status == Status.MOVED:
+        return await store.move_run(id, fields.get("at", NOW))
     row = await get(store, id)
     done = settlement(status, await last_seq(store, id) + 1, **({"attempt": row.attempt} | fields))
     assert await store.settle(id, row.generation, done) is None

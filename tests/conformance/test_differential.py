@@ -13,10 +13,11 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from durable_lite.errors import DurableError
-from durable_lite.records import Beat, RunRow
+from durable_lite.moving import gather
+from durable_lite.records import Beat, Moved, RunRow
 from durable_lite.status import FINAL, RESUMABLE, UNFINISHED, Status
 from durable_lite.stores.memory import MemoryStore
-from tests.conformance.build import NOW, event, log, new_run, settlement, step
+from tests.conformance.build import NOW, SETTLED, event, log, new_run, settlement, step
 from tests.conformance.state import ALL, everything
 
 JOBS = ["x", "y"]
@@ -45,6 +46,7 @@ class Script:
         self.plain = plain
         self.now = NOW
         self.ids: list[str] = []
+        self.documents: list[Moved] = []
 
     async def call(self, draw: Draw) -> Call | None:
         self.now += draw.wait
@@ -116,7 +118,7 @@ class Script:
     async def settle(self, draw: Draw) -> Call | None:
         if not (row := await self.pick(draw, frozenset({Status.EXECUTING}))):
             return None
-        to = [*sorted(FINAL), *[Status.WAITING, Status.PENDING] * 3][draw.b % 11]
+        to = [*sorted(SETTLED), *[Status.WAITING, Status.PENDING] * 3][draw.b % 11]
         seq = await self.next_seq(row.id)
         done = settlement(
             to, seq, at=self.now, attempt=row.attempt + draw.a % 2, executed=row.executed + draw.a,
@@ -154,6 +156,42 @@ class Script:
         row = await self.pick(draw, RESUMABLE)
         return row and Call("resume_run", (row.id, self.now))
 
+    async def move(self, draw: Draw) -> Call | None:
+        row = await self.pick(draw, UNFINISHED)
+        return row and Call("move_run", (row.id, self.now))
+
+    async def take(self, draw: Draw) -> Call | None:
+        """What has moved out comes back, or what did so long ago; and strangers come."""
+        picked = await self.pick(draw, frozenset({Status.MOVED}))
+        row = picked and await self.plain.get_run(picked.id)
+        if row and row.status == Status.MOVED:
+            self.documents.append(await gather(self.plain, row))
+        if draw.b % 4 == 0:
+            self.documents.append(await self.stranger(draw))
+        if not self.documents:
+            return None
+        moved = self.documents[draw.who % len(self.documents) if draw.wild else -1]
+        return Call("import_run", (moved, self.now))
+
+    async def stranger(self, draw: Draw) -> Moved:
+        """A run of another store, whose id or key may be one of ours."""
+        elsewhere, id = MemoryStore(), f"{len(self.ids) * 37 % 100:02}"
+        if draw.a % 3 or not self.ids:
+            self.ids.append(id)
+        else:
+            id = self.ids[draw.who % len(self.ids)]
+        key = ["k", None][draw.a % 2]
+        new = new_run(id, job=JOBS[draw.b % 2], created_at=self.now, idempotency_key=key, tags='["a", "b"]')
+        await elsewhere.create_runs([new])
+        if draw.b % 8:
+            await elsewhere.claim_runs("z", JOBS, 1, self.now, "lease")
+            await elsewhere.save_step(id, 1, step("a", 3, id))
+            await elsewhere.save_failure(id, 1, step("b", None, id), event(4))
+            await elsewhere.beat("z", [Beat(id, 1, 2.0, '"p"', '{"m": 1}', (log(0, id),))], self.now)
+        if draw.b % 2:
+            await elsewhere.settle(id, 1, settlement(Status.WAITING, 5, ready_at=self.now + draw.a % 3))
+        return await gather(elsewhere, await elsewhere.move_run(id, self.now))
+
     async def delete(self, draw: Draw) -> Call | None:
         row = await self.pick(draw, FINAL)
         return row and Call("delete_run", (row.id,))
@@ -165,7 +203,7 @@ class Script:
 OFTEN = ["create", "claim", "claim", "save", "save", "save", "settle", "settle", "beat", "mark_stale"]
 draws = st.builds(
     Draw,
-    verb=st.sampled_from([*OFTEN, "resume", "cancel", "resume", "delete", "purge"]),
+    verb=st.sampled_from([*OFTEN, "resume", "cancel", "resume", "delete", "purge", "move", "take", "take"]),
     who=st.integers(0, 5),
     wild=st.sampled_from([False] * 3 + [True]),
     a=st.integers(0, 11),

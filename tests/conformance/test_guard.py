@@ -6,6 +6,7 @@ from durable_lite.records import Beat, Refusal
 from durable_lite.status import FINAL, Status
 from tests.conformance.build import (
     NOW,
+    SETTLED,
     beat,
     bring,
     claim,
@@ -73,7 +74,9 @@ WRITES = {
     "save_failure": _save_failure,
     "save_failure again": _save_failure_again,
     "beat": _beat,
-    **{f"settle {status}": _settling(status) for status in sorted(FINAL | {Status.WAITING, Status.PENDING})},
+    **{
+        f"settle {status}": _settling(status) for status in sorted(SETTLED | {Status.WAITING, Status.PENDING})
+    },
 }
 
 

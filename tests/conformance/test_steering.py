@@ -80,7 +80,7 @@ async def test_cancel_comes_after_checkpoints_ahead_of_the_row(store):
     assert (await types(store))[2:] == ["step.completed", "step.completed", "run.cancelled"]
 
 
-@pytest.mark.parametrize("verb", ["cancel_run", "resume_run", "delete_run"])
+@pytest.mark.parametrize("verb", ["cancel_run", "resume_run", "move_run", "delete_run"])
 async def test_a_missing_run_is_not_found(store, verb):
     await create(store, "other")
     before = await everything(store, "r")
@@ -214,13 +214,13 @@ async def test_purge_takes_final_runs_older_than_the_moment(store):
         if status in UNFINISHED:
             await bring(store, status, f"open-{status}", created_at=NOW - 1000)
     before = await everything(store)
-    assert await store.purge(NOW + 100, 1000) == 5
-    await nothing_is_left(store, *(f"old-{n}" for n in range(5)))
+    assert await store.purge(NOW + 100, 1000) == len(FINAL)
+    await nothing_is_left(store, *(f"old-{n}" for n in range(len(FINAL))))
     after = await everything(store)
     assert after == {key: value for key, value in before.items() if not key.startswith("old-")} | {
         "runs": [row for row in before["runs"] if not row.id.startswith("old-")]
     }
-    assert len(after["runs"]) == 14
+    assert len(after["runs"]) == 2 * len(FINAL) + len(UNFINISHED)
     assert await store.purge(NOW + 100, 1000) == 0
 
 

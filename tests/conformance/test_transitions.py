@@ -3,8 +3,10 @@
 import pytest
 
 from durable_lite.errors import Conflict
+from durable_lite.moving import gather
 from durable_lite.records import Lease, Refusal
-from durable_lite.status import FINAL, TRANSITIONS, UNFINISHED, Status
+from durable_lite.status import FINAL, OTHERS, TRANSITIONS, UNFINISHED, Status
+from durable_lite.stores.memory import MemoryStore
 from tests.conformance.build import NOW, bring, claim, last_seq, settlement
 from tests.conformance.state import everything
 
@@ -40,17 +42,40 @@ async def _resume(store, row):
     return True
 
 
+async def _move(store, row):
+    return row.status != Status.MOVED and bool(await store.move_run("r", NOW))
+
+
+def _import(status):
+    async def verb(store, row):
+        """What the run itself has left with, or else a stranger of its name."""
+        moved = await gather(store, row) if row.status == Status.MOVED else await elsewhere(store)
+        moved = moved._replace(run=moved.run._replace(status=status, ready_at=NOW + 60))
+        return (await store.import_run(moved, NOW)).status == status
+
+    return verb
+
+
+async def elsewhere(store):
+    copy = MemoryStore()
+    await bring(copy, Status.PENDING)
+    return await gather(copy, await copy.move_run("r", NOW - 1))
+
+
 # verb: how, what the run becomes, and from which statuses the verb is the table's.
 VERBS = {
     "claim": (_claim, Status.EXECUTING, set(Status)),
     "claim early": (_claim_early, Status.EXECUTING, set(Status) - {Status.WAITING}),
     "mark_stale": (_mark_stale, Status.STALE, set(Status)),
     "cancel": (_cancel, Status.CANCELLED, set(Status)),
-    "resume": (_resume, Status.PENDING, set(FINAL)),
+    "resume": (_resume, Status.PENDING, set(FINAL) - {Status.MOVED}),
+    "move": (_move, Status.MOVED, set(Status)),
+    "import": (_import(Status.PENDING), Status.PENDING, {Status.MOVED}),
+    "import of a waiting one": (_import(Status.WAITING), Status.WAITING, {Status.MOVED}),
     **{
         f"settle {status}": (_settling(status), status, {Status.EXECUTING})
         for status in Status
-        if status != Status.STALE
+        if status not in OTHERS
     },
 }
 

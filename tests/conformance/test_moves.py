@@ -1,0 +1,312 @@
+"""`move_run` and `import_run`: a run leaves one store and goes on in another, or comes back."""
+
+import pytest
+
+from durable_lite import events as ev
+from durable_lite.errors import Conflict, StoreError
+from durable_lite.moving import gather
+from durable_lite.records import Beat, Change, Refusal, RunFilter
+from durable_lite.status import FINAL, UNFINISHED, Status
+from durable_lite.stores.memory import MemoryStore
+from tests.conformance.build import (
+    NOW,
+    beat,
+    bring,
+    claim,
+    create,
+    event,
+    executing,
+    get,
+    log,
+    mark_stale,
+    settle,
+    settlement,
+    step,
+    types,
+)
+from tests.conformance.state import everything
+
+KEY = '["global","k"]'
+ARRIVED = {Status.EXECUTING: Status.PENDING, Status.STALE: Status.PENDING}
+
+
+async def half_done(store, id="r", **fields):
+    """A run of generation 1 that executes, with something of everything."""
+    row = await executing(store, id, tags='["x", "y"]', **fields)
+    await store.save_step(id, 1, step("a", 3, id, arguments="d", title="A"))
+    await store.save_step(id, 1, step("outer/inner", 4, id))
+    await store.save_failure(id, 1, step("b", None, id), event(5))
+    await store.save_step(
+        id, 1, step("nap", None, id, kind="sleep", state="waiting", error=None, wake_at=NOW + 9)
+    )
+    beating = {"executed": 2.5, "progress": '"p"', "metadata": '{"m": 1}', "logs": (log(0, id), log(1, id))}
+    await beat(store, row, NOW + 1, **beating)
+    return row
+
+
+async def left(id="r", at=NOW + 2, status=None, **fields):
+    """What `id` has as it leaves a store that isn't the one under test."""
+    elsewhere = MemoryStore()
+    await half_done(elsewhere, id, **fields)
+    if status is not None:
+        await settle(elsewhere, id, status)
+    return await gather(elsewhere, await elsewhere.move_run(id, at))
+
+
+# Out
+
+
+@pytest.mark.parametrize("status", sorted(UNFINISHED))
+async def test_an_unfinished_run_moves_out(store, status):
+    before = await bring(store, status, idempotency_key=KEY)
+    seq = len(await types(store))
+    row = await store.move_run("r", NOW + 7)
+    assert row == await get(store) == before._replace(
+        status="MOVED", generation=before.generation + 1, claimable=0, ready_at=None, finished_at=NOW + 7,
+        seq=seq + 1,
+    )  # fmt: skip
+    assert row.key_live == 1
+    assert await store.leases() == []
+    [last] = await store.read_events("r", seq, 10)
+    assert (last.seq, last.at, last.type) == (seq + 1, NOW + 7, "run.moved")
+    assert last.data == ev.moved_out(status, before.ready_at)
+    assert await claim(store, now=NOW + 1e6) == []
+    assert await store.next_due() is None
+
+
+async def test_again_it_is_what_it_was(store):
+    await half_done(store)
+    row = await store.move_run("r", NOW + 2)
+    before = await everything(store)
+    assert await store.move_run("r", NOW + 9) == row
+    assert await everything(store) == before
+
+
+@pytest.mark.parametrize("status", sorted(FINAL - {Status.MOVED}))
+async def test_what_has_ended_does_not_move(store, status):
+    await bring(store, status)
+    before = await everything(store)
+    with pytest.raises(Conflict):
+        await store.move_run("r", NOW)
+    assert await everything(store) == before
+
+
+async def test_the_holder_is_fenced_off(store):
+    await half_done(store)
+    await store.move_run("r", NOW + 2)
+    before = await everything(store)
+    refused = Refusal("MOVED", 2)
+    assert await store.save_step("r", 1, step("late", 6)) == refused
+    assert await store.save_failure("r", 1, step("late"), event(6)) == refused
+    assert await store.settle("r", 1, settlement(Status.COMPLETED, 6)) == refused
+    assert await store.beat("w", [Beat("r", 1, 9.0, '"late"')], NOW + 3) == {"r": refused}
+    assert await everything(store) == before
+
+
+async def test_what_the_last_heartbeat_said_counts(store):
+    await half_done(store)
+    row = await store.move_run("r", NOW + 7)
+    assert (row.executed, row.last_seen_at) == (2.5, NOW + 1)
+
+
+async def test_no_holder_makes_it_moved(store):
+    await executing(store)
+    before = await everything(store)
+    with pytest.raises((Conflict, StoreError)):
+        await store.settle("r", 1, settlement(Status.MOVED, 3))
+    assert await everything(store) == before
+
+
+async def test_its_key_still_answers(store):
+    await executing(store, idempotency_key=KEY)
+    row = await store.move_run("r", NOW)
+    assert (await create(store, "second", idempotency_key=KEY)) == row
+    assert await store.get_run("second") is None
+
+
+async def test_moved_runs_are_listed(store):
+    for id in ("a", "b"):
+        await create(store, id)
+    await store.move_run("a", NOW)
+    assert [row.id for row in await store.list_runs(RunFilter(statuses=("MOVED",)))] == ["a"]
+    assert [row.id for row in await store.list_runs(RunFilter(statuses=("PENDING",)))] == ["b"]
+
+
+# In
+
+
+@pytest.mark.parametrize("status", sorted(UNFINISHED))
+async def test_a_run_arrives_with_all_it_has(store, status):
+    elsewhere = MemoryStore()
+    ready_at = NOW + 60 if status in (Status.PENDING, Status.WAITING) else None
+    if status == Status.PENDING:
+        await create(elsewhere, ready_at=ready_at, tags='["x", "y"]', idempotency_key=KEY)
+    else:
+        await half_done(elsewhere, idempotency_key=KEY, deadline=NOW + 500, max_duration=60.0, priority=3)
+    if status == Status.STALE:
+        await mark_stale(elsewhere)
+    if status == Status.WAITING:
+        await settle(elsewhere, "r", status, attempt=2, error='{"type": "E"}', logs=(log(2),))
+    moved_out = await elsewhere.move_run("r", NOW + 2)
+    had = (await everything(elsewhere))["r"]
+    moved = await gather(elsewhere, moved_out)
+
+    row = await store.import_run(moved, NOW + 10)
+    assert row == await get(store) == moved_out._replace(
+        status=ARRIVED.get(status, status), generation=moved_out.generation + 1, seq=moved_out.seq + 1,
+        finished_at=None, worker=None, stale_reason=None, ready_at=ready_at, claimable=int(ready_at is None),
+    )  # fmt: skip
+    has = (await everything(store))["r"]
+    for what in ("completed", "open", "checkpoints", "logs"):
+        assert has[what] == had[what], what
+    assert has["events"][:-1] == had["events"]
+    last = has["events"][-1]
+    assert (last.at, last.type, last.data) == (NOW + 10, "run.moved", ev.moved_in())
+    assert [found.id for found in await store.list_runs(RunFilter(tag="x"))] == ["r"]
+    assert await store.leases() == []
+
+
+async def test_it_goes_on(store):
+    row = await store.import_run(await left(), NOW + 10)
+    assert row.generation == 3
+    [found] = await claim(store, "here", now=NOW + 11)
+    assert (found.run.generation, found.status, found.fresh) == (4, "PENDING", False)
+    assert (await types(store))[-2:] == ["run.claimed", "run.resumed"]
+    assert (await store.read_events("r", 8, 10))[0].data == {"replayed": 2, "gap_ms": 10_000}
+    assert await store.save_step("r", 4, step("c", 10, generation=4)) is None
+    assert await store.save_step("r", 4, step("b", 11, generation=4, failures=1)) is None
+    assert [found.path for found in await store.load_steps("r")] == ["a", "outer/inner", "c", "b", "nap"]
+    assert (await settle(store, "r", Status.COMPLETED)).status == "COMPLETED"
+    await everything(store)
+
+
+async def test_it_wakes_when_it_is_due(store):
+    await store.import_run(await left("late", status=Status.WAITING), NOW + 10)
+    assert await store.next_due() == NOW + 60
+    assert await claim(store, now=NOW + 59) == []
+    await store.import_run(await left("over", status=Status.WAITING), NOW + 61)
+    assert {found.run.id for found in await claim(store, now=NOW + 61)} == {"late", "over"}
+
+
+async def test_workers_hear_of_it(store, other):
+    heard = []
+    store.listen(heard.append, steps=False)
+    await store.import_run(await left(), NOW + 10)
+    assert Change("r", claimable=True) in heard
+    heard.clear()
+    await store.move_run("r", NOW + 11)
+    assert heard == [Change("r", claimable=False)]
+
+
+async def test_again_it_is_what_it_has_become(store):
+    moved = await left()
+    await store.import_run(moved, NOW + 10)
+    before = await everything(store)
+    assert await store.import_run(moved, NOW + 11) == before["r"]["run"]
+    assert await everything(store) == before
+    await claim(store)
+    done = await settle(store, "r", Status.COMPLETED)
+    assert await store.import_run(moved, NOW + 12) == done == await get(store)
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.MOVED}))
+async def test_another_run_of_this_id(store, status):
+    await bring(store, status)
+    before = await everything(store)
+    with pytest.raises(Conflict):
+        await store.import_run(await left(), NOW + 10)
+    assert await everything(store) == before
+
+
+async def test_another_moved_run_of_this_id(store):
+    await half_done(store)
+    await store.move_run("r", NOW + 3)
+    before = await everything(store)
+    with pytest.raises(Conflict):
+        await store.import_run(await left(at=NOW + 2), NOW + 10)
+    assert await everything(store) == before
+
+
+# Back
+
+
+async def test_what_was_not_imported_anywhere_comes_back(store):
+    await half_done(store, idempotency_key=KEY)
+    moved = await gather(store, await store.move_run("r", NOW + 2))
+    row = await store.import_run(moved, NOW + 10)
+    assert (row.status, row.generation, row.key_live, row.seq) == ("PENDING", 3, 1, 7)
+    seen = await everything(store)
+    assert [each.path for each in seen["r"]["completed"]] == ["a", "outer/inner"]
+    assert len(seen["r"]["logs"]) == 2
+
+
+async def test_there_and_back_again(store):
+    """What was done elsewhere is here, and all that was here before."""
+    elsewhere = MemoryStore()
+    await half_done(store)
+    await elsewhere.import_run(await gather(store, await store.move_run("r", NOW + 2)), NOW + 3)
+    await claim(elsewhere, now=NOW + 3)
+    await elsewhere.save_step("r", 4, step("b", 10, generation=4))
+    await settle(elsewhere, "r", Status.WAITING, logs=(log(5),), metadata='{"m": 2}')
+    moved = await gather(elsewhere, await elsewhere.move_run("r", NOW + 4))
+    row = await store.import_run(moved, NOW + 5)
+    assert (row.status, row.generation, row.metadata) == ("WAITING", 6, '{"m": 2}')
+    seen = await everything(store)
+    assert [each.path for each in seen["r"]["completed"]] == ["a", "outer/inner", "b"]
+    assert [line.ordinal for line in seen["r"]["logs"]] == [0, 1, 5]
+    moves = [each.data["direction"] for each in seen["r"]["events"] if each.type == "run.moved"]
+    assert moves == ["out", "in", "out", "in"]
+    assert [found.id for found in await store.list_runs(RunFilter(tag="y"))] == ["r"]
+
+
+async def test_an_old_document_does_not_bring_back_what_has_moved_on(store):
+    moved = await left()
+    await store.import_run(moved, NOW + 10)
+    await store.move_run("r", NOW + 11)
+    before = await everything(store)
+    with pytest.raises(Conflict):
+        await store.import_run(moved, NOW + 12)
+    assert await everything(store) == before
+
+
+async def test_its_generation_is_above_both(store):
+    """A stranger says that it had fewer claims than this store has seen."""
+    await half_done(store)
+    moved = await gather(store, await store.move_run("r", NOW + 2))
+    low = moved._replace(run=moved.run._replace(generation=1))
+    assert (await store.import_run(low, NOW + 10)).generation == 3
+
+
+async def test_one_that_was_deleted_may_come_again(store):
+    moved = await left()
+    await store.import_run(moved, NOW + 10)
+    await store.cancel_run("r", NOW + 11)
+    await store.delete_run("r")
+    assert (await store.import_run(moved, NOW + 12)).status == "PENDING"
+
+
+# Keys
+
+
+async def test_its_key_is_taken(store):
+    await create(store, "holder", idempotency_key=KEY)
+    before = await everything(store, "r")
+    with pytest.raises(Conflict, match=r"run holder has its idempotency key \[\"global\",\"k\"\]"):
+        await store.import_run(await left(idempotency_key=KEY), NOW + 10)
+    assert await everything(store, "r") == before
+
+
+async def test_a_key_that_nobody_has(store):
+    await bring(store, Status.FAILED, "failed", idempotency_key=KEY)
+    await create(store, "other", job="other", idempotency_key=KEY)
+    await create(store, "late", idempotency_key=KEY, idempotency_expires_at=NOW + 10)
+    row = await store.import_run(await left(idempotency_key=KEY), NOW + 10)
+    assert row.key_live == 1
+    assert (await create(store, "second", idempotency_key=KEY)).id == "r"
+
+
+async def test_a_key_whose_time_is_up(store):
+    await create(store, "holder", idempotency_key=KEY)
+    moved = await left(idempotency_key=KEY, idempotency_expires_at=NOW + 10)
+    assert (await store.import_run(moved, NOW + 10)).key_live == 0
+    assert (await create(store, "second", idempotency_key=KEY)).id == "holder"
