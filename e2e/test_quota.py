@@ -18,6 +18,11 @@ COUNT = """() => {
   store.transact = (...given) => (asked++, own.apply(store, given));
 }"""
 
+AWAIT = """id => {
+  window.outcome = null;
+  tab.run(id).result().then(() => "a result", error => error.name).then(name => { outcome = name; });
+}"""
+
 
 @pytest.fixture
 def site(built):
@@ -87,7 +92,12 @@ async def test_a_run_whose_data_is_cleared_is_lost_and_the_next_one_works(suspen
         other = await opened(context, site)
         lost = await trigger(page, "pages", name="lost", steps=100, seconds=0.1)
         await begun(site, "lost", 5)
+        for one in (page, other):
+            await one.evaluate(AWAIT, lost)
         await tabs.discard_storage(page)
+        for one in (page, other):
+            name = await tabs.until(lambda one=one: one.evaluate("outcome"), why="nobody waits any more")
+            assert name == "RunNotFound"
         at = len(site.executed("lost"))
         assert await row(page, lost) is None
         await tabs.until(lambda: page.evaluate("!tab.leads"), why="there is nothing left to do")

@@ -18,7 +18,8 @@ export class RunFailed extends DurableError {
 
 /**
  * The handle on one run. Its events, each with a `detail`, begin with what is stored: `status` (text),
- * `progress` ({current, total, message}), `step`, `log`, and `event` for each event of any kind.
+ * `progress` ({current, total, message}), `step`, `log`, and `event` for each event of any kind. `gone` (an error):
+ * the run was there, and is no more.
  */
 export class Run extends EventTarget {
   /**
@@ -76,7 +77,8 @@ export class Run extends EventTarget {
   }
 
   /**
-   * The job's output, once it has ended, whichever tab executes it. Throws `RunFailed`.
+   * The job's output, once it has ended, whichever tab executes it. Throws `RunFailed`; `RunNotFound` when it is
+   * not there, or no more: the site's data was cleared.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<any>}
    */
@@ -92,10 +94,13 @@ export class Run extends EventTarget {
   end(signal) {
     const { promise, resolve, reject } = Promise.withResolvers();
     const hear = () => this.finished && resolve(undefined);
+    const lose = (/** @type {any} */ { detail }) => reject(detail);
     const give_up = () => reject(signal?.reason);
     signal?.addEventListener("abort", give_up);
+    this.addEventListener("gone", lose);
     this.addEventListener("status", hear);
     return promise.finally(() => {
+      this.removeEventListener("gone", lose);
       this.removeEventListener("status", hear);
       signal?.removeEventListener("abort", give_up);
     });
@@ -162,8 +167,11 @@ export class Run extends EventTarget {
           this.tell({ ...event, data: JSON.parse(event.data) });
         }
       } catch (error) {
-        if (error instanceof RunNotFound) return;
-        setTimeout(() => this.read(), 1000); // the store is down for the moment
+        if (error instanceof RunNotFound) {
+          if (this.row) this.emit("gone", error);
+          return;
+        }
+        if (!this.tab.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
         return;
       }
       if (this.row?.progress && this.row.progress !== this.shown.progress) {

@@ -1,0 +1,74 @@
+/** The handle on a run: `result` ends with the run, however that ends. */
+
+import "fake-indexeddb/auto";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import "./page.mjs";
+
+const { openTab, RunNotFound } = await import("../../web/durable-lite.mjs");
+
+const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+/** A tab that only watches, its run, and whether the result is still awaited. */
+async function watched(name) {
+  const tab = await openTab({ store: `indexeddb:${name}`, worker: false });
+  const run = await tab.trigger("job", null);
+  const result = run.result();
+  const seen = { pending: true };
+  result.catch(() => {}).finally(() => (seen.pending = false));
+  await settled();
+  assert(seen.pending);
+  return { tab, run, result };
+}
+
+const cleared = (name) =>
+  new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(`durable-lite:${name}`);
+    request.onsuccess = resolve;
+    request.onerror = reject;
+  });
+
+test("a run that is no more has no result", async () => {
+  const { tab, run, result } = await watched("cleared");
+  const gone = [];
+  run.addEventListener("gone", ({ detail }) => gone.push(detail));
+  await cleared("cleared");
+  await assert.rejects(result, { name: "RunNotFound", id: run.id });
+  await assert.rejects(run.result(), { name: "RunNotFound" });
+  assert.deepEqual(gone.map((error) => error instanceof RunNotFound), [true]);
+  assert.deepEqual(await tab.runs(), []);
+  await tab.close();
+});
+
+test("the next run in the same tab is told of as the first was", async () => {
+  const { tab, result } = await watched("again");
+  await cleared("again");
+  await assert.rejects(result, { name: "RunNotFound" });
+  const next = await tab.trigger("job", null);
+  const ended = next.result();
+  await tab.cancel(next.id);
+  await assert.rejects(ended, { name: "RunFailed", status: "CANCELLED" });
+  await tab.close();
+});
+
+test("a run that was never there says nothing", async () => {
+  const tab = await openTab({ store: "indexeddb:never", worker: false });
+  const run = tab.run("nobody");
+  run.addEventListener("gone", () => assert.fail("it was not there"));
+  await assert.rejects(run.result(), { name: "RunNotFound" });
+  await settled();
+  run.close();
+  await tab.close();
+});
+
+test("who gives up waits no more", async () => {
+  const { tab, run } = await watched("given-up");
+  const given_up = new AbortController();
+  const result = run.result({ signal: given_up.signal });
+  await settled();
+  given_up.abort(new Error("enough"));
+  await assert.rejects(result, /enough/);
+  await cleared("given-up");
+  await tab.close();
+});
