@@ -1,6 +1,7 @@
 """End-to-end tests: a real Chromium, a server that counts, and `async def` tests as everywhere."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("static") / "site"
     build(Plan(out, jobs=tuple((Path(__file__).parent / "jobs").glob("*.py")), brotli=False))
     return out
+
+
+@pytest.fixture(scope="session")
+def begin(built: Path) -> Callable[[Path], Path]:
+    """Puts a build into a folder, for another to begin with: what is the same isn't made again."""
+
+    def copy(folder: Path) -> Path:
+        shutil.copytree(built, folder)
+        return folder
+
+    return copy

@@ -1,6 +1,6 @@
 """IndexedDB where it is at home: the tests of tests/ that are about it, in a worker of a real Chromium."""
 
-import sys
+import asyncio
 
 import pytest
 
@@ -10,20 +10,19 @@ from e2e.python import PACKAGES, ROOT, run, zipped
 PACKAGE = ("durable_lite/**/*.py", "web/*.mjs")
 TESTS = ("pyproject.toml", "tests/*.py", "tests/conformance/*.py", "tests/browser/*.py", "tests/pyodide/*.py")
 
+# What draws many examples (test_any_…) does so under one durability; they differ in nothing that it asks.
+WANTED = {"relaxed": "guest or indexeddb-relaxed", "strict": "indexeddb-strict and not test_any_"}
 PYTEST = """
 import os, sys
 sys.path[:0] = ["/packages", "/project/tests/pyodide"]
 os.chdir("/project")
 
 import plugin, pytest
-options = ["-p", "no:cacheprovider", "--durations=5", "--hypothesis-profile=few"]
-# What draws many examples (test_any_…) does so under one durability; they differ in nothing that it asks.
-wanted = "guest or indexeddb-relaxed or (indexeddb-strict and not test_any_)"
-int(pytest.main([*options, "-k", wanted, "tests/conformance", "tests/browser"], plugins=[plugin]))
+options = ["-p", "no:cacheprovider", "--durations=5", "--hypothesis-profile=few", "-k", os.environ["WANTED"]]
+int(pytest.main([*options, "tests/conformance", "tests/browser"], plugins=[plugin]))
 """
 ENVIRONMENT = {
     "COLUMNS": "100",
-    "DURABILITIES": "relaxed strict",
     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
 }
 MODULES = {"durable_lite_indexeddb": "/indexeddb.mjs"}
@@ -62,23 +61,24 @@ def opened(suspendable_context, site):
 
 @pytest.mark.timeout(240)
 async def test_conformance(suspendable_context, site, opened):
+    """Both durabilities at once, each in a browser of its own: half of the time is waiting for IndexedDB."""
     if not PACKAGES.is_dir():
         pytest.fail("The packages for Pyodide are missing: run `make setup`")
     archives = {"/packages": zipped(PACKAGES), "/project": zipped(ROOT, PACKAGE + TESTS)}
-    printed = []
 
-    def show(text):
-        printed.append(text)
-        sys.stdout.write(text)
+    async def told(durability):
+        printed = []
+        env = ENVIRONMENT | {"DURABILITIES": durability, "WANTED": WANTED[durability]}
+        async with suspendable_context() as context:
+            page = await opened(context)
+            given = {"archives": archives, "modules": MODULES, "env": env}
+            code = await run(page, site, PYTEST, printed.append, **given)
+        text = "".join(printed)
+        print(f"{durability}:\n{text}")
+        return code and ("".join(text.rpartition("= short test summary info =")[1:])[-5000:] or text)
 
-    async with suspendable_context() as context:
-        page = await opened(context)
-        code = await run(page, site, PYTEST, show, archives=archives, modules=MODULES, env=ENVIRONMENT)
-    told = "".join(printed)
-    if code:
-        pytest.fail(
-            "".join(told.rpartition("= short test summary info =")[1:])[-5000:] or told, pytrace=False
-        )
+    if failures := [one for one in await asyncio.gather(*map(told, WANTED)) if one]:
+        pytest.fail("\n".join(failures), pytrace=False)
 
 
 @pytest.mark.timeout(60)

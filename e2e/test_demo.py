@@ -26,8 +26,8 @@ RESUMED = r"This tab (resumed the run after|went on with the run).*: \d+ steps a
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo") / "site"
+def demo(tmp_path_factory, begin):
+    out = begin(tmp_path_factory.mktemp("demo") / "site")
     make(out)
     return out
 
@@ -48,8 +48,8 @@ def served(folder: Path):
 
 
 @pytest.fixture
-def site(built):
-    with served(built) as url:
+def site(demo):
+    with served(demo) as url:
         yield f"{url}demo/"
 
 
@@ -210,7 +210,7 @@ async def test_what_a_run_says_is_text(suspendable_context, site):
         )
 
 
-async def test_the_page_of_the_guide_does_what_it_says(suspendable_context, tmp_path):
+async def test_the_page_of_the_guide_does_what_it_says(suspendable_context, begin, tmp_path):
     guide = (ROOT / "docs" / "tab.md").read_text("utf-8")
     blocks = dict(re.findall(r"^```\w+ ([\w.]+)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL))
     assert set(blocks) == {"jobs.py", "index.html", "app.mjs"}
@@ -218,7 +218,7 @@ async def test_the_page_of_the_guide_does_what_it_says(suspendable_context, tmp_
     jobs.write_text(blocks["jobs.py"], "utf-8")
     folder = tmp_path / "site"
     folder.mkdir()
-    build(Plan(folder / "durable", jobs=(jobs,), brotli=False))
+    build(Plan(begin(folder / "durable"), jobs=(jobs,), brotli=False))
     for name in ("index.html", "app.mjs"):
         (folder / name).write_text(blocks[name], "utf-8")
     with served(folder) as url:

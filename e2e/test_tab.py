@@ -230,8 +230,8 @@ async def test_a_policy_without_webassembly_is_named(suspendable_context, site):
         ("x = 1\n1 / 0\n", "bad.py, line 2: ZeroDivisionError"),
     ],
 )
-async def test_a_bad_job_file_is_named(suspendable_context, site, built, source, message):
-    (built / "bad.py").write_text(source)
+async def test_a_bad_job_file_is_named(suspendable_context, site, source, message):
+    site.files["/bad.py"] = source.encode()
     async with suspendable_context() as context:
         page = await opened(context, site, jobs=f"{site.base}/bad.py")
         await trigger(page, "pages", name="none", steps=3)
