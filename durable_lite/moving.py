@@ -129,10 +129,9 @@ def read(document: str, max_value_bytes: int) -> Moved:
         raise InvalidDocument("document", wrong.detail) from None
     if not isinstance(given, dict):
         raise InvalidDocument("document", f"expected an object, got {described(given)}")
-    if given.get("format", FORMAT) != FORMAT:
-        raise InvalidDocument(
-            "format", f"this durable_lite reads format {FORMAT}, not {given['format']!r:.20}"
-        )
+    written = given.get("format", float(FORMAT))
+    if type(written) is not float or written != FORMAT:
+        raise InvalidDocument("format", f"this durable_lite reads format {FORMAT}, got {described(written)}")
     _has("", given, _DOCUMENT)
     if not isinstance(given["durable_lite"], str):
         raise InvalidDocument("durable_lite", f"expected a version, got {described(given['durable_lite'])}")

@@ -107,7 +107,7 @@ export function read(document) {
   }
   if (!isObject(given)) throw new InvalidDocument("document", `expected an object, got ${described(given)}`);
   if (Object.hasOwn(given, "format") && given.format !== FORMAT) {
-    throw new InvalidDocument("format", `this durable_lite reads format ${FORMAT}, not ${described(given.format)}`);
+    throw new InvalidDocument("format", `this durable_lite reads format ${FORMAT}, got ${described(given.format)}`);
   }
   has("", given, DOCUMENT);
   if (typeof given.durable_lite !== "string") {

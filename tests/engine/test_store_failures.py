@@ -383,6 +383,8 @@ def test_every_verb_of_the_store_that_a_worker_calls_is_failed_here():
         "load_steps",
         "cancel_run",
         "resume_run",
+        "move_run",
+        "import_run",
         "delete_run",
         "purge",
         "read_events",

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from durable_lite.moving import gather
 from durable_lite.records import Beat, Lease, LogRow, RunFilter, RunRow
 from durable_lite.status import Status
 from durable_lite.stores.sqlite import SQLiteStore
@@ -176,6 +177,9 @@ async def exercise(store: SQLiteStore) -> None:
         assert len(await store.list_runs(filter)) <= 5
     await store.delete_run("a")
     await store.gone_workers(["w"])
+    moved = await gather(store, await store.move_run("c", NOW))
+    await store.import_run(moved, NOW)
+    await store.import_run(moved, NOW)
     await store.cancel_run("c", NOW)
     await store.delete_run("b")
     await store.delete_run("c")

@@ -5,6 +5,7 @@
 
 import { createInterface } from "node:readline";
 
+import * as moving from "../../web/moving.mjs";
 import { problems } from "../../web/schema.mjs";
 import * as statuses from "../../web/statuses.mjs";
 import { canonical, makeId, newRun, seconds } from "../../web/triggers.mjs";
@@ -64,6 +65,8 @@ const verbs = {
   makeId: (moments) => moments.map(makeId),
   problems: (schema, value) => problems(JSON.parse(schema), made(value)),
   statuses: (name) => statuses[name],
+  moving: (name) => moving[name],
+  readDocument: (text) => moving.read(text),
   firstRow: (run) => statuses.firstRow(run),
   newRun: (given) => newRun({ ...given, payload: made(given.payload), options: made(given.options) }),
 };
