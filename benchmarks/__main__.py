@@ -9,7 +9,17 @@ from pathlib import Path
 
 from .floor import Table
 
-NAMES = ("throughput", "latency", "replay", "imports", "statements", "retained", "waiting", "tab")
+NAMES = (
+    "throughput",
+    "latency",
+    "replay",
+    "imports",
+    "statements",
+    "retained",
+    "waiting",
+    "tab",
+    "tab_suspension",
+)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the benchmark of the tab executes there: steps, and the floor in plain JavaScript beside them."""
 
+import asyncio
 import time
 
 from pyodide.code import run_js
@@ -69,3 +70,28 @@ async def marked(ctx: Context, payload: dict) -> float:
 
 async def moment() -> float:
     return time.time() * 1000
+
+
+_executed = 0
+
+
+async def counted(i: int) -> dict:
+    global _executed
+    _executed += 1
+    return OUTPUT
+
+
+@job
+async def interrupted(ctx: Context, payload: dict) -> float:
+    """Waits once its twenty steps are done; replayed, it tells when the first was answered."""
+    before, moment = _executed, 0.0
+    for i in range(20):
+        await ctx.step(f"done-{i}", counted, i)
+        moment = moment or time.time() * 1000
+    if _executed > before:
+        await ctx.step("wait", forever)
+    return moment
+
+
+async def forever() -> None:
+    await asyncio.sleep(600)

@@ -133,7 +133,7 @@ class Calls:
         else:
             arguments = digest(call.args, call.kwargs) if self._engine.strict else None
             self._notice_reuse(path, call.name, arguments, fn, args, kwargs)
-        waiter: asyncio.Future[None] = execution.loop.create_future()
+        waiter: asyncio.Future[None] = asyncio.Future(loop=execution.loop)
         call.waiters.append(waiter)
         try:
             await waiter

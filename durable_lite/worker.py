@@ -140,7 +140,9 @@ class Worker:
             self._spawn(warm.discard())
 
     def pause(self, on: bool) -> None:
-        """Claim nothing more while on; what executes goes on. Off: look at once who has disappeared."""
+        """Claim nothing more while on, and leave to others what others lost; what executes goes on. Off:
+        look at once who has disappeared.
+        """
         self._paused = on
         if not on:
             self.look()
@@ -284,7 +286,7 @@ class Worker:
                 beaten = now
             since = now - swept
             watch = since >= min(interval, _LOOK) or self._stale_in(now) <= 0
-            if self._look or since >= _FALLBACK or (self._foreign and watch):
+            if not self._paused and (self._look or since >= _FALLBACK or (self._foreign and watch)):
                 self._look, swept = False, now
                 try:
                     await self._sweep_others()
@@ -300,7 +302,7 @@ class Worker:
         wait = _FALLBACK if self.store.announces_all else interval
         if self.executing or self._tasks:
             wait = min(wait, max(TICK, beaten + interval - now))
-        if self._foreign:
+        if self._foreign and not self._paused:
             wait = min(wait, interval, _LOOK, max(TICK, self._stale_in(now)))
         return wait
 

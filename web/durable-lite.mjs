@@ -66,6 +66,7 @@ export class Tab extends EventTarget {
     /** @type {Promise<void> | null} */
     this.looking = null;
     this.lookAgain = false;
+    this.leftSince = Infinity; // since when there is work that the lock's holder has not taken up
   }
 
   /** What the tab's Python is doing. @returns {TabStatus} */
@@ -223,10 +224,16 @@ export class Tab extends EventTarget {
     this.timer = setTimeout(() => this.look(), Math.min(seconds * 1000 + 1, LONGEST_TIMER));
   }
 
-  /** Whether runs that are held under the lock have not beaten for too long. */
+  /** Whether who holds the lock has given no sign of life for too long. */
   async stalled() {
-    const leases = await this.store.leases();
-    return leases.some((lease) => lease.via === "lock" && this.isLate(lease));
+    const { claimable, due, leases } = await this.store.outlook(this.jobs);
+    const held = leases.filter((lease) => lease.via === "lock");
+    const left = !held.length && (claimable || (due !== null && due <= now()));
+    if (!left) this.leftSince = Infinity;
+    else this.leftSince = Math.min(this.leftSince, performance.now());
+    // Its runs don't beat; or it has claimed none of those that wait.
+    const late = performance.now() - this.leftSince > this.options.staleAfter * 1000;
+    return held.some((lease) => this.isLate(lease)) || late;
   }
 
   /** @param {import("./records.mjs").Lease} lease */
@@ -236,6 +243,7 @@ export class Tab extends EventTarget {
 
   /** @param {boolean} leads */
   lead(leads) {
+    this.leftSince = Infinity;
     this.host.post({ op: "lead", on: leads });
     this.dispatchEvent(new CustomEvent("lead", { detail: leads }));
     if (leads) this.look();
@@ -244,6 +252,7 @@ export class Tab extends EventTarget {
   /** @param {import("./lifecycle.mjs").PageState} state @param {{event: string, away: number}} facts */
   turn(state, facts) {
     const rest = mustRest(state);
+    this.leftSince = Infinity;
     if (rest) {
       // Nothing runs after this: the worker falls silent, and the lock goes to another tab.
       this.host.rest(true);

@@ -1,8 +1,9 @@
 /**
  * Runs in IndexedDB: every verb of the store is one method and one transaction. The page calls them
- * as they are; Python calls the very same ones through `call`, with JSON text in both directions.
+ * as they are; Python calls the very same ones through a bridge, with JSON text in both directions.
  */
 
+import { Bridge } from "./bridge.mjs";
 import { Database, done, RolledBack, under } from "./database.mjs";
 import { list } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
@@ -505,29 +506,13 @@ export class IndexedDBStore {
   }
 }
 
-/** A store for Python. @param {string} name @param {import("./database.mjs").Durability} durability */
-export function create(name, durability) {
-  return new IndexedDBStore(name, { durability });
-}
-
-/** Let Python hear of changes, as text. @param {IndexedDBStore} store @param {(changes: string) => void} listener */
-export function hear(store, listener) {
-  return store.listen((changes) => listener(JSON.stringify(changes)));
-}
-
 /**
- * A verb for Python: JSON in, JSON out. An error comes back by name, as text too.
- * @param {IndexedDBStore} store
- * @param {string} verb
- * @param {string} given JSON of the arguments
- * @returns {Promise<string>}
+ * A store for Python.
+ * @param {string} name
+ * @param {import("./database.mjs").Durability} durability
+ * @param {(number: number, answer: string) => void} answer
+ * @param {(changes: string) => void} hear
  */
-export async function call(store, verb, given) {
-  try {
-    const result = await /** @type {any} */ (store)[verb](...JSON.parse(given));
-    return JSON.stringify([result ?? null]);
-  } catch (raised) {
-    const error = /** @type {Error & {id?: string}} */ (raised);
-    return JSON.stringify({ name: error.name, message: error.message, id: error.id });
-  }
+export function connect(name, durability, answer, hear) {
+  return new Bridge(new IndexedDBStore(name, { durability }), answer, hear);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -63,36 +64,65 @@ class IndexedDBStore(Store):
             raise InvalidOption("durability", f"{durability!r} is neither 'strict' nor 'relaxed'")
         self.name, self.durability, self.url = name, durability, f"indexeddb:{name}"
         self._module, self._via, self._holds_lock = module, via, holds_lock
-        self._store: Any = None
-        self._hears: Any = None  # a proxy, to be destroyed
-        self._unhear: Any = None
+        self._bridge: Any = None
+        self._proxies: tuple[Any, ...] = ()  # to be destroyed
+        self._asked: dict[int, asyncio.Future[str]] = {}  # by number
+        self._number = 0
 
     # Life
 
     async def open(self) -> None:
-        if self._store is not None:
+        if self._bridge is not None:
             return
         from ..browser.javascript import load_module, proxy
 
         if self._module is None:
             self._module = await load_module("indexeddb")
-        store = self._module.create(self.name, self.durability)
-        await self._ask(store, "open")
-        self._store, self._hears = store, proxy(self._hear)
-        self._unhear = self._module.hear(store, self._hears)
+        self._proxies = proxy(self._answer), proxy(self._hear)
+        self._bridge = self._module.connect(self.name, self.durability, *self._proxies)
+        try:
+            await self._call("open")
+        except BaseException:
+            self._hang_up()
+            raise
+        self._bridge.steps = self.steps_heard > 0
 
     async def close(self) -> None:
-        if self._store is None:
+        if self._bridge is None:
             return
-        store, self._store = self._store, None
-        await self._ask(store, "close")
-        self._unhear()
-        self._hears.destroy()
+        try:
+            await self._call("close")
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._bridge.close()
+        self._bridge = None
+        for one in self._proxies:
+            one.destroy()
+        while self._asked:
+            _, future = self._asked.popitem()
+            if not future.done():
+                future.set_exception(StoreUnavailable(f"{self.url}: the store was closed"))
 
     def quiet(self, on: bool) -> None:
         """Begin no transaction from now on: one that is frozen blocks every other tab."""
-        if self._store is not None:
-            self._store.quiet(on)
+        if self._bridge is not None:
+            self._bridge.quiet(on)
+
+    def listen(self, callback: Callable[[Change], None], *, steps: bool = True) -> Callable[[], None]:
+        forget = super().listen(callback, steps=steps)
+
+        def forgotten() -> None:
+            forget()
+            self._tell_steps()
+
+        self._tell_steps()
+        return forgotten
+
+    def _tell_steps(self) -> None:
+        if self._bridge is not None:
+            self._bridge.steps = self.steps_heard > 0
 
     def _hear(self, changes: str) -> None:
         for change in json.loads(changes):
@@ -221,19 +251,30 @@ class IndexedDBStore(Store):
     # What the verbs share
 
     async def _call(self, verb: str, *given: Any) -> Any:
-        if self._store is None:
-            raise StoreError(f"{self.url}: the store is not open")
-        return await self._ask(self._store, verb, *given)
-
-    async def _ask(self, store: Any, verb: str, *given: Any) -> Any:
         """One verb; JSON text in both directions, as nothing else crosses as cheaply."""
-        answer = json.loads(await self._module.call(store, verb, json.dumps(given)))
+        if self._bridge is None:
+            raise StoreError(f"{self.url}: the store is not open")
+        self._number += 1
+        number = self._number
+        # Not the loop's own future, which takes another turn of the event loop to count itself out.
+        future: asyncio.Future[str] = asyncio.Future(loop=asyncio.get_running_loop())
+        self._asked[number] = future
+        try:
+            self._bridge.ask(number, verb, json.dumps(given))
+            answer = json.loads(await future)
+        finally:
+            self._asked.pop(number, None)
         if isinstance(answer, list):
             return answer[0]
         name, message = answer["name"], answer["message"]
         if name == "RunNotFound":
             raise RunNotFound(answer["id"])
         raise _ERRORS.get(name, StoreUnavailable)(message)
+
+    def _answer(self, number: int, answer: str) -> None:
+        future = self._asked.get(number)
+        if future is not None and not future.done():
+            future.set_result(answer)
 
 
 def _row(cls: type[Row], record: dict[str, Any]) -> Row:

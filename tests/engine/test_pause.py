@@ -7,7 +7,7 @@ import asyncio
 from durable_lite import Status, job
 from durable_lite.testing import VirtualClock
 from tests.engine.apps import Tally
-from tests.engine.support import Process, status
+from tests.engine.support import Process, forever, status, story
 
 
 async def test_a_paused_worker_claims_nothing_and_what_executes_goes_on(make_store):
@@ -49,6 +49,35 @@ async def test_a_paused_worker_does_not_take_up_what_becomes_due(make_store):
         process.pause(False)
         await clock.settle()
         assert await status(store, run) == Status.COMPLETED
+
+
+async def test_a_paused_worker_leaves_to_others_what_others_lost(make_store):
+    """Else a tab that has no lock would take away the lease by which it knows who has the lock."""
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        await ctx.step("wait", forever)
+
+    async with make_store() as store, Process(store, clock, works) as first:
+        run = await first.trigger(works)
+        await clock.settle()
+        async with Process(store, clock, works) as second:
+            second.pause()
+            await first.buried()
+            await clock.advance("1h")
+            second.look()
+            await clock.settle()
+            assert await status(store, run) == Status.EXECUTING
+            second.pause(False)
+            await clock.settle()
+            assert await story(store, run) == [
+                "run.triggered",
+                "run.claimed",
+                "run.stale",
+                "run.claimed",
+                "run.resumed",
+            ]
 
 
 async def test_told_to_look_it_asks_at_once_who_has_disappeared(make_store):

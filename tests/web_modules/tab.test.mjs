@@ -1,4 +1,4 @@
-/** What a tab does while its store fails. */
+/** What a tab does while its store fails, and while another tab has the lock. */
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -78,4 +78,55 @@ test("what is told meanwhile is looked at at once, and needs no retry", async ()
   assert.equal(one.seen.looks, 2);
   await passes(2 * RETRY);
   assert.equal(one.seen.looks, 2);
+});
+
+const STALE_AFTER = 30_000; // ms
+
+/** A tab that waits for the lock; the time is `at.now`. */
+function waiting(...answers) {
+  const at = { now: 1_000_000 };
+  mock.method(performance, "now", () => at.now);
+  mock.method(Date, "now", () => at.now);
+  const one = Object.assign(tab(...answers), { at });
+  one.after = async (milliseconds) => {
+    at.now += milliseconds;
+    return one.stalled();
+  };
+  return one;
+}
+afterEach(() => mock.restoreAll());
+
+const held = (heartbeat_at) => ({ ...WORK, leases: [{ run_id: "r", via: "lock", heartbeat_at }] });
+
+test("a holder is stalled whose runs don't beat", async () => {
+  const one = waiting(held(1000));
+  assert.equal(await one.after(STALE_AFTER), false);
+  assert.equal(await one.after(1), true);
+});
+
+test("and one that has taken up nothing of what waits", async () => {
+  const one = waiting(WORK);
+  assert.equal(await one.after(STALE_AFTER + 1), false); // first seen now
+  assert.equal(await one.after(STALE_AFTER), false);
+  assert.equal(await one.after(1), true);
+});
+
+test("but not one that meanwhile had a run, nor one that has nothing to do", async () => {
+  const one = waiting(WORK, held(1025), WORK, NOTHING, WORK);
+  assert.equal(await one.after(0), false);
+  assert.equal(await one.after(STALE_AFTER), false);
+  assert.equal(await one.after(STALE_AFTER), false); // its clock runs from here
+  assert.equal(await one.after(STALE_AFTER + 1), false);
+  assert.equal(await one.after(STALE_AFTER + 1), false);
+});
+
+test("nor does the time count that this page was frozen", async () => {
+  const one = waiting(WORK);
+  one.host.rest = one.leader.rest = one.look = () => {};
+  assert.equal(await one.after(0), false);
+  one.turn("frozen", { event: "freeze", away: 0 });
+  one.at.now += 2 * STALE_AFTER;
+  one.turn("visible", { event: "resume", away: 60 });
+  assert.equal(await one.after(0), false);
+  assert.equal(await one.after(STALE_AFTER + 1), true);
 });
