@@ -335,6 +335,30 @@ async def a_cancel_and_a_resume(world: World) -> Any:
 
 
 @scenario
+async def a_run_moves_out_and_in_again(world: World) -> Any:
+    """What dies in between has lost the document, and asks for it again."""
+
+    async def slow() -> str:
+        await world.clock.sleep(20)
+        return "slow"
+
+    @job
+    async def moving(ctx) -> str:
+        first = await ctx.step("one", echo, "one")
+        first += await ctx.step("slow", slow)
+        await ctx.sleep("nap", "1m")
+        return first + await ctx.step("two", echo, "two")
+
+    async with world.durable(moving) as app:
+        run = await app.trigger(moving, idempotency_key="k")
+        await world.clock.advance("5s")
+        events = await app.store.read_events(run.id, 0, 1000)
+        if not any(event.data == {"direction": "in"} for event in events):
+            await app.import_run(await app.export_run(run.id))
+        return await end_of(world, app, run)
+
+
+@scenario
 async def a_step_takes_too_long(world: World) -> Any:
     async def hang() -> None:
         await asyncio.Event().wait()
@@ -453,6 +477,7 @@ async def test_a_scenario_that_dies_anywhere_comes_to_the_same_end(name, always_
         ("waits_within_steps", False),
         ("an_outer_step_is_retried_around_inner_ones", False),
         ("a_cancel_and_a_resume", False),
+        ("a_run_moves_out_and_in_again", False),
     ],
 )
 async def test_so_it_does_on_sqlite(name, always_replay, tmp_path):

@@ -1,0 +1,345 @@
+"""A run that leaves one store half done and goes on in another, where it stood."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from durable_lite import (
+    Conflict,
+    DurableError,
+    InvalidDocument,
+    Retry,
+    RunFailed,
+    RunNotFound,
+    StepFailed,
+    TooLarge,
+    current,
+    job,
+)
+from durable_lite.testing import VirtualClock
+from tests.conformance.stores import STORES, opened
+from tests.engine.apps import App, Tally, app, types_of
+
+WAYS = [("memory", "sqlite-relaxed"), ("sqlite-relaxed", "memory")]
+
+
+@pytest.fixture(params=WAYS, ids=["to sqlite", "to memory"])
+def make_two(request):
+    """Two apps with the same jobs, each on a store of its own kind."""
+
+    @asynccontextmanager
+    async def make(*jobs, **options) -> AsyncIterator[tuple[App, App]]:
+        clock = VirtualClock()
+        here, there = (STORES[name] for name in request.param)
+        async with opened(here) as [first], opened(there) as [second]:
+            async with app(first, jobs, clock=clock) as a, app(second, jobs, clock=clock, **options) as b:
+                yield a, b
+
+    return make
+
+
+def hangs_once(tally: Tally, name: str):
+    """A step that never ends where it is tried first."""
+
+    async def work() -> str:
+        tally[name] += 1
+        if tally[name] == 1:
+            await asyncio.Event().wait()
+        return name
+
+    return work
+
+
+async def test_a_run_goes_on_at_its_next_step(make_two):
+    tally = Tally()
+
+    @job
+    async def exports(ctx, pages: int) -> list[str]:
+        ctx.on_cancel(lambda: tally.update(["on_cancel"]))
+        done = [await ctx.step(f"page-{n}", tally.step(f"page-{n}")) for n in range(pages)]
+        ctx.log.info("half")
+        ctx.progress(pages, 2 * pages)
+        ctx.metadata.set("pages", pages)
+        done.append(await ctx.step("hang", hangs_once(tally, "hang")))
+        return done + [await ctx.step(f"more-{n}", tally.step(f"more-{n}")) for n in range(pages)]
+
+    async with make_two(exports) as (here, there):
+        run = await here.trigger(exports, 3, tags=["a"], priority=2, idempotency_key="k")
+        await here.clock.advance("6s")  # a heartbeat has told what there was to tell
+        document = await here.export_run(run.id)
+        assert (await run.refresh()).status == "MOVED"
+        await here.clock.settle()
+        assert run.id not in here._worker.executing  # without waiting for a heartbeat
+
+        moved = await there.import_run(document)
+        assert (moved.id, moved.status, moved.tags, moved.priority) == (run.id, "PENDING", ("a",), 2)
+        await there.clock.settle()  # no time has to pass
+        assert await moved.result() == ["page-0", "page-1", "page-2", "hang", "more-0", "more-1", "more-2"]
+        assert tally == dict.fromkeys(await moved.result(), 1) | {"hang": 2}
+        await moved.refresh()
+        assert (moved.status, moved.attempt, moved.metadata) == ("COMPLETED", 1, {"pages": 3})
+        assert [line.message for line in await there.logs(run.id)] == ["half"]
+        story = [type for type in await types_of(there, run.id) if type != "step.completed"]
+        assert story == [
+            "run.triggered", "run.claimed", "run.moved", "run.moved", "run.claimed", "run.resumed",
+            "run.completed",
+        ]  # fmt: skip
+        assert (await here.trigger(exports, 3, idempotency_key="k")).status == "MOVED"
+        assert (await there.import_run(document)).status == "COMPLETED"
+
+
+async def test_a_sleeping_run_wakes_where_it_is(make_two):
+    tally = Tally()
+
+    @job
+    async def naps(ctx) -> str:
+        await ctx.step("before", tally.step("before"))
+        await ctx.sleep("nap", "1h")
+        return await ctx.step("after", tally.step("after"))
+
+    async with make_two(naps) as (here, there):
+        run = await here.trigger(naps)
+        await here.clock.advance("10m")
+        moved = await there.import_run(await here.export_run(run.id))
+        assert (moved.status, moved.ready_at) == ("WAITING", run.created_at + 3600)
+        await there.clock.advance("49m")
+        assert (await moved.refresh()).status == "WAITING"
+        await there.clock.advance("1m")
+        assert (await moved.refresh()).status == "COMPLETED"
+        assert (await run.refresh()).status == "MOVED"
+        assert tally == {"before": 1, "after": 1}
+        assert await here.store.next_due() is None
+
+
+async def test_a_delayed_run_starts_where_it_is(make_two):
+    tally = Tally()
+
+    @job
+    async def late(ctx) -> str:
+        return await ctx.step("one", tally.step("one"))
+
+    async with make_two(late) as (here, there):
+        run = await here.trigger(late, delay="1h")
+        moved = await there.import_run(await here.export_run(run.id))
+        await there.clock.advance("59m")
+        assert (moved.status, tally) == ("PENDING", {})
+        await there.clock.advance("1m")
+        assert await moved.result() == "one"
+        assert tally == {"one": 1}
+
+
+async def test_attempts_go_on_where_they_stood(make_two):
+    """Of the run and of a step, each in its back-off, with failures that replay."""
+    tally = Tally()
+
+    async def never() -> None:
+        tally["never"] += 1
+        raise LookupError("never")
+
+    async def flaky() -> str:
+        tally["flaky"] += 1
+        if tally["flaky"] < 3:
+            raise ValueError(f"failure {tally['flaky']}")
+        return "flaky"
+
+    hourly = Retry(max_attempts=3, min_delay="1h", max_delay="1h", jitter=False)
+
+    @job(retry=hourly)
+    async def tries(ctx) -> str:
+        with pytest.raises(LookupError, match="never"):
+            await ctx.step("never", never)
+        await ctx.options(retry=hourly).step("flaky", flaky)
+        tally[f"attempt {ctx.run.attempt}"] += 1
+        if ctx.run.attempt < 3:
+            raise ValueError(ctx.run.attempt)
+        return "done"
+
+    async with make_two(tries) as (here, there):
+        run = await here.trigger(tries)
+        await here.clock.advance("1m")
+        moved = await there.import_run(await here.export_run(run.id))
+        assert (tally["flaky"], moved.status) == (1, "WAITING")
+        await there.clock.advance("1h1s")
+        assert tally["flaky"] == 2
+        await there.clock.advance("1h1s")
+        assert (tally["flaky"], tally["attempt 1"]) == (3, 1)
+        assert tally["never"] == 1  # its failure answered
+
+        back = await here.import_run(await there.export_run(run.id))
+        assert (back.status, back.attempt, back.error["message"]) == ("WAITING", 2, "1")
+        await here.clock.advance("1h1s")
+        assert (tally["attempt 2"], tally["never"]) == (1, 2)
+        again = await here.export_run(run.id)
+        moved = await there.import_run(again)
+        await there.clock.advance("1h1s")
+        assert await moved.result() == "done"
+        assert tally == {"never": 3, "flaky": 3, "attempt 1": 1, "attempt 2": 1, "attempt 3": 1}
+        assert (await moved.refresh()).attempt == 3
+
+
+async def test_nested_steps_are_entered_again_and_their_inner_ones_are_not(make_two):
+    tally = Tally()
+
+    async def outer() -> str:
+        tally["outer"] += 1
+        inner = await current().step("inner", middle)
+        return inner + await current().step("last", hangs_once(tally, "last"))
+
+    async def middle() -> str:
+        return await current().step("in/ner", tally.step("innermost"))
+
+    @job
+    async def nests(ctx) -> list[str]:
+        mapped = await ctx.map("each", tally.step("each", "x"), ["a", "b"], by=str)
+        return [await ctx.step("outer", outer), *mapped]
+
+    async with make_two(nests) as (here, there):
+        run = await here.trigger(nests)
+        await here.clock.settle()
+        moved = await there.import_run(await here.export_run(run.id))
+        await there.clock.settle()
+        assert await moved.result() == ["innermostlast", "x", "x"]
+        assert tally == {"outer": 2, "innermost": 1, "last": 2, "each": 2}
+        assert {row.path for row in await there.steps(run.id)} == {
+            "outer", "outer/inner", "outer/inner/in%2Fner", "outer/last", "each/a", "each/b",
+        }  # fmt: skip
+
+
+async def test_a_stored_failure_is_a_failure_there_too(make_two):
+    """With its own class where that is loaded, else as StepFailed."""
+
+    class Local(Exception):
+        pass
+
+    async def fails() -> None:
+        raise Local("here")
+
+    @job
+    async def catches(ctx) -> str:
+        try:
+            await ctx.step("fails", fails)
+        except StepFailed as error:
+            await ctx.sleep("nap", "1h")
+            return error.type
+        return "?"
+
+    async with make_two(catches) as (here, there):
+        run = await here.trigger(catches)
+        await here.clock.advance("1m")
+        moved = await there.import_run(await here.export_run(run.id))
+        assert (await there.result(moved)).endswith("Local")
+
+
+async def test_a_warm_run_that_comes_back_is_replayed(make_store):
+    """The coroutine that was kept doesn't go on: the run has been elsewhere."""
+    tally = Tally()
+
+    @job
+    async def naps(ctx) -> None:
+        tally["job"] += 1
+        await ctx.step("one", tally.step("one"))
+        await ctx.sleep("nap", "1h")
+        await ctx.step("two", tally.step("two"))
+
+    async with make_store() as store, app(store, naps) as durable:
+        run = await durable.trigger(naps)
+        await durable.clock.advance("1m")
+        document = await durable.export_run(run.id)
+        await durable.clock.advance("2h")
+        assert (tally["two"], (await run.refresh()).status) == (0, "MOVED")
+        back = await durable.import_run(document)
+        await durable.clock.settle()
+        await back.result()
+        assert tally == {"job": 2, "one": 1, "two": 1}
+
+
+async def test_whoever_waits_hears_that_it_has_gone(make_two):
+    @job
+    async def naps(ctx) -> None:
+        await ctx.sleep("nap", "1h")
+
+    async with make_two(naps) as (here, _):
+        run = await here.trigger(naps)
+        await here.clock.settle()
+        waiting = asyncio.ensure_future(run.result())
+        await here.clock.settle()
+        await here.export_run(run.id)
+        with pytest.raises(RunFailed) as caught:
+            await waiting
+        assert caught.value.status == "MOVED"
+
+
+async def test_what_can_not_move(make_two):
+    @job
+    async def quick(ctx) -> str:
+        return "done"
+
+    async with make_two(quick) as (here, there):
+        run = await here.trigger(quick)
+        await here.clock.settle()
+        with pytest.raises(Conflict, match="COMPLETED and can't become MOVED"):
+            await here.export_run(run.id)
+        with pytest.raises(RunNotFound):
+            await there.export_run(run.id)
+        later = await here.trigger(quick, delay="1h")
+        document = await here.export_run(later.id)
+        for verb in (here.cancel, here.resume):
+            with pytest.raises(Conflict):
+                await verb(later.id)
+        with pytest.raises(InvalidDocument, match="run.job: is missing"):
+            await there.import_run(document.replace('"job":"quick",', ""))
+        assert (await there.list_runs()).runs == []
+        await here.delete(later.id)
+        with pytest.raises(RunNotFound):
+            await here.export_run(later.id)
+
+
+async def test_an_app_s_own_limit_of_a_value(make_two):
+    @job
+    async def takes(ctx, text: str) -> None: ...
+
+    async with make_two(takes, max_value_bytes=100) as (here, there):
+        document = await here.export_run((await here.trigger(takes, "x" * 100, delay="1h")).id)
+        with pytest.raises(TooLarge, match=r"run\.payload: 102 bytes"):
+            await there.import_run(document)
+        assert (await there.list_runs()).runs == []
+        assert (await here.import_run(document)).status == "PENDING"
+
+
+async def test_its_key_is_taken_there(make_two):
+    @job
+    async def late(ctx) -> None: ...
+
+    async with make_two(late) as (here, there):
+        run, holder = [await one.trigger(late, delay="1h", idempotency_key=["a", 1]) for one in (here, there)]
+        document = await here.export_run(run.id)
+        with pytest.raises(Conflict, match=rf'{holder.id} has its idempotency key \["global",\["a",1\]\]'):
+            await there.import_run(document)
+        await there.cancel(holder.id)
+        assert (await there.import_run(document)).id == run.id
+
+
+async def test_a_job_that_is_not_known_there_waits_for_who_does(make_store):
+    @job
+    async def late(ctx) -> str:
+        return "done"
+
+    async with make_store() as first, make_store() as second:
+        async with app(first, late) as here, app(second, []) as there:
+            run = await here.trigger(late, delay="1h")
+            document = await here.export_run(run.id)
+            await there.clock.advance("2h")
+            assert (await there.import_run(document)).status == "PENDING"
+            await there.clock.advance("1h")
+            assert (await there.get_run(run.id)).status == "PENDING"
+
+
+async def test_a_closed_app_neither_exports_nor_imports(make_store):
+    async with make_store() as store, app(store, []) as durable:
+        pass
+    with pytest.raises(DurableError, match="isn't open"):
+        await durable.export_run("r")
+    with pytest.raises((DurableError, InvalidDocument)):
+        await durable.import_run("{}")
