@@ -180,34 +180,82 @@ async def test_another_tab_watches_and_takes_over(suspendable_context, site):
 
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script><b style='color:red'>"
+# The kinds of elements of the page and of the list of runs, and the attributes whose names do something.
+ELEMENTS = """() => {
+  const all = [document, document.querySelector("durable-runs").shadowRoot].flatMap(
+    root => [...root.querySelectorAll("*")]);
+  const ours = ["tr", "td", "th", "li", "time", "span", "progress", "button", "i", "link"];
+  const names = new Set(all.map(node => node.localName).filter(name => !ours.includes(name)));
+  const doing = all.flatMap(node => node.getAttributeNames()).filter(name => /^on|^style$|^src/.test(name));
+  return [[...names].sort(), doing.sort()];
+}"""
+# Says the same wherever a run can say something: its steps, one of them still executing, and their failures.
+SAYS = """
+import asyncio
+from durable_lite import AbortRun, Context, Retry, job
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+@job
+async def export_invoices(ctx: Context, text: str) -> None:
+    ctx.progress(1, 2, text)
+    ctx.log.info(text, field=text)
+    ctx.log.error(f"{text}&amp;")
+    await ctx.step(text, str, text)
+    await ctx.options(title=f"title {text}").step("titled", str, text)
+    try:
+        await ctx.options(retry=Retry(max_attempts=2, min_delay="10ms")).step(f"fails {text}", fail, text)
+    except ValueError:
+        pass
+    await ctx.step(f"lasts {text}", asyncio.sleep, 3600)
+
+@job
+async def make_database(ctx: Context, wanted: dict) -> None:
+    raise AbortRun(wanted["text"])
+"""
 
 
-async def test_what_a_run_says_is_text(suspendable_context, site):
-    async with suspendable_context() as context, watched(context) as page:
-        await opened(page, site)
-        await page.fill("#invoices", "5")
-        await page.click("#start")
-        await state(page, "Done")
-        await page.evaluate(
-            """async organisation => {
-                const [{payload}] = await tab.runs({job: "export_invoices"});
-                const run = await tab.trigger("export_invoices", {...payload, organisation, page_size: 2});
-                await run.result().catch(() => {});
-            }""",
-            HOSTILE,
-        )
-        await page.reload()
-        await state(page, "Failed")
-        shown = await page.inner_text("#count")
-        assert HOSTILE in shown
-        assert HOSTILE in await story(page)
-        element = "document.querySelector('durable-runs').shadowRoot"
-        error = f"{element}.querySelector('[part=error]').textContent"
-        await tabs.until(lambda: page.evaluate(f"({error}).includes('AbortRun')"), why="the error is shown")
-        assert HOSTILE in await page.evaluate(error)
-        assert not await page.evaluate(
-            f"{element}.querySelector('img, script, b') ?? document.querySelector('img, #log b')"
-        )
+async def test_nothing_that_a_run_says_becomes_markup(suspendable_context, begin, tmp_path):
+    jobs = tmp_path / "says.py"
+    jobs.write_text(SAYS, "utf-8")
+    folder = tmp_path / "site"
+    make(begin(folder))
+    build(Plan(folder, jobs=(jobs,), brotli=False))
+    with served(folder) as url:
+        async with suspendable_context() as context, watched(context) as page:
+            await opened(page, f"{url}demo/")
+            before = await page.evaluate(ELEMENTS)
+            await page.evaluate("text => tab.trigger('export_invoices', text, { tags: [text] })", HOSTILE)
+            await page.reload()  # shows the newest run
+            await ready(page)
+            shadow = "document.querySelector('durable-runs').shadowRoot"
+            path = HOSTILE.replace("/", "%2F")
+            said = [path, f"title {HOSTILE}", f"fails {path}", f"lasts {path}", f"{HOSTILE} field={HOSTILE}"]
+            said.append(f"{HOSTILE}&amp;")
+            shown = f"said => said.every(one => {shadow}.textContent.includes(one))"
+            await tabs.until(lambda: page.evaluate(shown, said), timeout=60, why="all that it says is shown")
+            assert HOSTILE in await page.evaluate(f"{shadow}.querySelector('[part=run]').textContent")
+            told = [f"Step fails {path} failed: ValueError: {HOSTILE}", f"invoices, {HOSTILE}"]
+            above = "said => said.every(one => document.body.textContent.includes(one))"
+            await tabs.until(lambda: page.evaluate(above, told), why="the page above tells it")
+            assert await page.evaluate(ELEMENTS) == before
+            await page.click("#cancel")
+            await state(page, "Cancelled")
+
+            trigger = """async text => {
+                const run = await tab.trigger("make_database", { invoices: 1, text });
+                return run.result().catch(() => run.id);
+            }"""
+            run = await page.evaluate(trigger, HOSTILE)
+            await page.reload()
+            await state(page, "Failed")
+            await page.evaluate(f"document.querySelector('durable-runs').selected = {run!r}")
+            error = f"{shadow}.querySelector('[part=error]').textContent"
+            await tabs.until(lambda: page.evaluate(error), why="the error is shown")
+            assert await page.evaluate(error) == f"AbortRun: {HOSTILE}"
+            assert HOSTILE in await page.inner_text("#count")
+            assert await page.evaluate(ELEMENTS) == before
 
 
 async def test_the_page_of_the_guide_does_what_it_says(suspendable_context, begin, tmp_path):
