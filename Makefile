@@ -37,7 +37,7 @@ format: $(PYTHON_READY) ## Put style in order
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript
+types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript; write web/types
 	$(BIN)/mypy
 	$(NODE) node_modules/typescript/bin/tsc --project .
 

@@ -16,5 +16,9 @@ class ModulesHook(BuildHookInterface):
             from durable_lite.web.modules import ASSETS, modules_in
         finally:
             sys.path.remove(self.root)
+        if not Path(self.root, "web/types").is_dir():
+            self.app.display_warning(
+                "no web/types: the wheel has no declarations for TypeScript (make types)"
+            )
         for name, path in modules_in(Path(self.root, "web")).items():
             build_data["force_include"][str(path)] = f"{ASSETS}/{name}"

@@ -161,7 +161,7 @@ def _hashed(folder: str, name: str, data: bytes, kind: str) -> File:
 def _first_download(
     entries: Mapping[str, Mapping[str, Any]], manifest: int, brotli: int | None
 ) -> tuple[int, int | None]:
-    loaded = [entry for url, entry in entries.items() if not url.endswith((".d.ts", ".d.mts"))]
+    loaded = [entry for url, entry in entries.items() if not url.endswith(".d.mts")]
     raw = sum(entry["size"] for entry in loaded) + manifest
     if not any("brotli" in entry for entry in loaded):
         return raw, None

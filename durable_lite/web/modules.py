@@ -14,7 +14,8 @@ from .join import joined
 __all__ = ["ASSETS", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "modules_in", "page_modules"]
 
 ASSETS = "durable_lite/web/assets"
-SUFFIXES = (".mjs", ".css", ".d.ts", ".d.mts")
+SUFFIXES = (".mjs", ".css", ".d.mts")
+DECLARATIONS = "types/"  # where TypeScript writes what it has read from the modules' comments
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 # A build without one of these isn't complete.
 REQUIRED = ("durable-lite.mjs", "durable-runs.mjs", "indexeddb.mjs", "worker.mjs")
@@ -25,13 +26,13 @@ ALSO = ("indexeddb.mjs",)
 
 
 def modules_in(folder: Path) -> dict[str, Path]:
-    """What a page may import from this folder, by its path there."""
+    """What a page may import from this folder, by its path there; declarations lie beside their modules."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part in NOT_FOR_PAGES or part.startswith(".") for part in relative.parts)
         if path.is_file() and path.name.endswith(SUFFIXES) and ".test." not in path.name and not hidden:
-            found[relative.as_posix()] = path
+            found[relative.as_posix().removeprefix(DECLARATIONS)] = path
     return found
 
 

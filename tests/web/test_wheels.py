@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from durable_lite.web.modules import modules_in
+from durable_lite.web.modules import page_modules
 from durable_lite.web.wheel import make_wheel, members
 from tests.web.support import PYODIDE, ROOT, boot, command, manifest, refused, run
 
@@ -147,5 +147,5 @@ def test_the_published_wheel_brings_the_modules_along(tmp_path):
     assert done.returncode == 0, done.stderr
     where, modules, core = json.loads(done.stdout)
     assert where.startswith(str(environment))
-    assert modules == sorted(modules_in(ROOT / "web"))
+    assert modules == sorted(page_modules())
     assert core == sorted(members())
