@@ -215,6 +215,9 @@ def _account(order: Order, row: RunRow, progress: Progress, signals: StopSignals
     if row.status not in FINAL:
         progress.say(f"run {row.id} is {row.status} after {steps}; the same command goes on with it", "bold")
         return signals.exit_code
+    if row.status == Status.MOVED:
+        progress.say(f"moved to another store after {took}, {steps}", "magenta")
+        return Exit.FAILED
     error = error_text(None if row.error is None else json.loads(row.error))
     style = "magenta" if row.status == Status.CANCELLED else "red"
     told = "" if row.status == Status.CANCELLED else f": {error}"

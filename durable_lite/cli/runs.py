@@ -15,6 +15,7 @@ from ..status import Status
 from .as_json import event_json, log_json, run_json, step_json, summary_json
 from .exits import Failure
 from .find import find_run
+from .move import MOVING
 from .options import Database, db_option, json_option, opened
 from .safe import json_text, visible
 from .screen import output_console
@@ -32,7 +33,7 @@ def runs() -> None:
     """Show and steer runs. Wherever an ID is asked for, its beginning will do."""
 
 
-for _command in STEERING:
+for _command in (*STEERING, *MOVING):
     runs.add_command(_command)
 
 

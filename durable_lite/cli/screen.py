@@ -38,6 +38,7 @@ STYLES = {
     Status.TIMED_OUT: "red",
     Status.INVALID_PAYLOAD: "red",
     Status.CANCELLED: "magenta",
+    Status.MOVED: "magenta",
 }
 _WIDE = 200  # of what isn't a terminal: columns are for people, but grep wants whole ids
 
