@@ -12,7 +12,7 @@ import pytest
 
 from durable_lite.web.modules import page_modules
 from durable_lite.web.wheel import make_wheel, members
-from tests.web.support import PYODIDE, ROOT, boot, command, manifest, refused, run
+from tests.web.support import PYODIDE, boot, command, manifest, refused, run
 
 
 def the_wheel(build):
