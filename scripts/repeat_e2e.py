@@ -1,7 +1,7 @@
 """Run the end-to-end tests again and again, to find those that fail now and then.
 
 `python scripts/repeat_e2e.py 20`, or with arguments for pytest: `… 20 -- e2e/test_tab.py -k freeze`. Each
-round is a pytest of its own. One that takes longer than `--limit` is killed with its browsers, and has failed.
+round is a pytest of its own. One that takes longer than `--limit` is killed with its browsers: it has failed.
 In the end it tells how often each test failed; what the failed rounds have printed is kept.
 """
 
