@@ -30,6 +30,7 @@ MEANINGS = {
     Status.CANCELLED: "somebody cancelled it",
     Status.TIMED_OUT: "`max_duration` or `deadline` has passed, or its workers died, `max_recoveries` times",
     Status.INVALID_PAYLOAD: "its payload doesn't fit the job's annotation",
+    Status.MOVED: "handed over to another store; it may come back",
 }
 
 
