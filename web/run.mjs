@@ -5,6 +5,8 @@ import { decode } from "./values.mjs";
 
 /** @typedef {import("./records.mjs").Run} Row */
 
+const PAUSE = 100; // ms between two looks at a run's steps
+
 /** A run ended without a result; `status` and `error` (type, message) say how. */
 export class RunFailed extends DurableError {
   /** @param {string} id @param {string} status @param {any} error */
@@ -41,6 +43,9 @@ export class Run extends EventTarget {
     /** @type {Promise<void> | null} */
     this.reading = null;
     this.again = false;
+    /** Whether anybody wants to know of each step, not only how it ends. */
+    this.close_up = false;
+    this.timer = 0;
   }
 
   get job() {
@@ -124,18 +129,25 @@ export class Run extends EventTarget {
   /** Watch while anybody listens. @type {EventTarget["addEventListener"]} */
   addEventListener(type, listener, options) {
     super.addEventListener(type, listener, options);
+    const close_up = type !== "status" && type !== "gone";
+    if (this.unwatch && close_up && !this.close_up) this.read(); // what was passed over so far
+    this.close_up ||= close_up;
     if (!this.unwatch) this.watch();
   }
 
   /** Hear no more. */
   close() {
+    clearTimeout(this.timer);
+    this.timer = 0;
     this.unwatch?.();
     this.unwatch = null;
   }
 
   watch() {
     const unlisten = this.tab.store.listen((changes) => {
-      if (changes.some(({ run_id }) => run_id === null || run_id === this.id)) this.read();
+      const ours = changes.filter(({ run_id }) => run_id === null || run_id === this.id);
+      if (ours.some((change) => !change.step)) this.read();
+      else if (ours.length && this.close_up) this.readSoon();
     });
     const live = (/** @type {any} */ { detail }) => {
       if (detail.run_id === this.id && detail.type !== "run.cancelled") this.tell(detail);
@@ -146,6 +158,14 @@ export class Run extends EventTarget {
       this.tab.removeEventListener("event", live);
     };
     this.read();
+  }
+
+  /** To read after each step would keep the next one waiting: a read and a write take turns. */
+  readSoon() {
+    this.timer ||= setTimeout(() => {
+      this.timer = 0;
+      this.read();
+    }, PAUSE);
   }
 
   /** Tell what has been stored since the last look. */
@@ -160,7 +180,7 @@ export class Run extends EventTarget {
       try {
         // First the row: what it says is then among the events.
         await this.refresh();
-        const events = await this.tab.store.read_events(this.id, this.seq, 1000);
+        const events = this.close_up ? await this.tab.store.read_events(this.id, this.seq, 1000) : [];
         this.again ||= events.length === 1000;
         for (const event of events) {
           this.seq = event.seq;

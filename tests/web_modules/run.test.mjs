@@ -72,3 +72,54 @@ test("who gives up waits no more", async () => {
   await cleared("given-up");
   await tab.close();
 });
+
+/** A run that executes in this tab's store, without Python; `step()` stores one. */
+async function executing(name) {
+  const tab = await openTab({ store: `indexeddb:${name}`, worker: false });
+  const run = await tab.trigger("job", null);
+  const [claim] = await tab.store.claim_runs("w", ["job"], 1, Date.now() / 1000, "lease");
+  let { generation, seq } = claim.run;
+  const step = () => {
+    seq += 1;
+    const at = Date.now() / 1000;
+    return tab.store.save_step(run.id, generation, {
+      ...{ run_id: run.id, path: `step-${seq}`, seq, name: "step", state: "completed", kind: "step" },
+      ...{ started_at: at, finished_at: at, output: "1", error: null, attempt: 1, failures: 0 },
+    });
+  };
+  const end = () =>
+    tab.store.settle(run.id, generation, {
+      ...{ status: "COMPLETED", at: Date.now() / 1000, seq: seq + 1, attempt: 1, executed: 0, ready_at: null },
+      ...{ output: "7", error: null, progress: null, metadata: null, logs: [] },
+      events: [{ seq: seq + 1, at: Date.now() / 1000, type: "run.completed", data: "{}" }],
+    });
+  return { tab, run, step, end };
+}
+
+test("who waits for the result reads nothing while steps are stored", async (t) => {
+  const { tab, run, step, end } = await executing("quiet");
+  const result = run.result();
+  await settled();
+  const reads = [t.mock.method(tab.store, "get_run"), t.mock.method(tab.store, "read_events")];
+  for (let i = 0; i < 20; i++) await step();
+  await settled();
+  assert.deepEqual(reads.map((one) => one.mock.callCount()), [0, 0]);
+  await end();
+  assert.equal(await result, 7);
+  await tab.close();
+});
+
+test("who hears of steps hears of each, with fewer reads than steps, also of those before it listened", async (t) => {
+  const { tab, run, step, end } = await executing("close");
+  const result = run.result();
+  await step();
+  const heard = [];
+  run.addEventListener("step", ({ detail }) => heard.push(detail.data.path));
+  const reads = t.mock.method(tab.store, "read_events");
+  for (let i = 0; i < 20; i++) await step();
+  await end();
+  await result;
+  assert.deepEqual(heard, Array.from({ length: 21 }, (_, i) => `step-${i + 3}`));
+  assert(reads.mock.callCount() < 10, `${reads.mock.callCount()} reads`);
+  await tab.close();
+});
