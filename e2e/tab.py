@@ -50,6 +50,17 @@ async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float 
     return found
 
 
+async def executes(page: Page, site: DurableSite) -> None:
+    """Runs come until this tab has executed one: its Python is there."""
+
+    async def has_executed() -> bool:
+        run = await trigger(page, "pages", name="warm", steps=1)
+        await ended(page, run)
+        return await page.evaluate("tab.status.stage === 'ready'")
+
+    await tabs.until(has_executed, timeout=60, why="this tab executes")
+
+
 async def begun(site: DurableSite, name: str, step: int, timeout: float = 30) -> None:
     await tabs.until(lambda: site.told[f"{name}/begin/{step}"], timeout=timeout, why=f"step {step} of {name}")
 

@@ -8,7 +8,7 @@ from playwright.async_api import Page
 
 from durable_lite.testing import tabs
 from e2e.durable_site import serve
-from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
+from e2e.tab import begun, ended, events, executes, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -149,14 +149,21 @@ async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, s
         assert done >= 6
 
 
-async def test_a_machine_that_sleeps(suspendable_context, site):
+@pytest.mark.parametrize("heir", ["watching", "with Python"])
+async def test_a_machine_that_sleeps(suspendable_context, site, heir):
     """No event, and the lock stays held: only the heartbeat tells."""
     async with suspendable_context() as context:
-        page = await opened(context, site)
-        run = await trigger(page, "pages", name="sleep", steps=30, seconds=0.2)
+        pages = [await opened(context, site)]
+        if heir == "with Python":
+            pages.append(await opened(context, site))
+            for page in pages:
+                await executes(page, site)
+        run = await trigger(pages[0], "pages", name="sleep", steps=30, seconds=0.2)
         await begun(site, "sleep", 4)
-        other = await opened(context, site)
-        async with tabs.machine_asleep(page):
+        leads = [await page.evaluate("tab.leads") for page in pages]
+        asleep = pages.pop(leads.index(True))
+        other = pages[0] if pages else await opened(context, site)
+        async with tabs.machine_asleep(asleep):
             await tabs.until(lambda: other.evaluate("tab.leads"), timeout=10, why="the lock is stolen")
             await ended(other, run)
         await asyncio.sleep(1)
