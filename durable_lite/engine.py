@@ -72,10 +72,16 @@ class Engine:
     # The store
 
     async def persist(
-        self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = lambda: True
+        self,
+        call: Callable[[], Awaitable[T]],
+        wanted: Callable[[], bool] = lambda: True,
+        trying: object = None,
     ) -> T | None:
-        """`call` a verb, with back-off while the store is down; None once it isn't `wanted` any more."""
-        delay, trying = _BACKOFF_FIRST, object()
+        """`call` a verb, with back-off while the store is down; None once it isn't `wanted` any more.
+
+        `trying` is what has failed already, as `store_down` knows it.
+        """
+        delay, trying = _BACKOFF_FIRST, trying or object()
         try:
             while True:
                 try:

@@ -26,20 +26,20 @@ class GuardedWrites:
         self._turn = asyncio.Lock()
         self.queued = 0  # while there are any, no write may go ahead of them
 
-    async def in_turn(self, verb: Verb, *args: Any) -> Refusal | None:
-        """None: written. Raises `StoreError` where trying again can't help."""
+    async def in_turn(self, verb: Verb, *args: Any, trying: object = None) -> Refusal | None:
+        """None: written. Raises `StoreError` where trying again can't help. `trying`: see `persist`."""
         self.queued += 1
         try:
             async with self._turn:
-                return await self._patiently(verb, args)
+                return await self._patiently(verb, args, trying)
         finally:
             self.queued -= 1
 
-    async def _patiently(self, verb: Verb, args: Any) -> Refusal | None:
+    async def _patiently(self, verb: Verb, args: Any, trying: object) -> Refusal | None:
         answers: list[Refusal | None] = []
 
         async def once() -> None:
             answers.append(await verb(*args))
 
-        await self._engine.persist(once, self._wanted)
+        await self._engine.persist(once, self._wanted, trying)
         return answers[0] if answers else Refusal(None, 0)

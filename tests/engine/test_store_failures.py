@@ -174,6 +174,34 @@ async def test_a_store_that_is_down_for_an_hour(make_store, verb):
         assert tally["work"] <= 2
 
 
+async def test_a_beat_in_the_middle_of_a_try_is_no_sign_that_the_store_is_up(make_store):
+    """A full disk has room for beats, and refuses a step slowly."""
+    clock, down = VirtualClock(), [True]
+
+    @job
+    async def works(ctx):
+        return await ctx.step("work", str, "well")
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        save_step = process.store.save_step
+
+        async def slow(*args):
+            await clock.sleep(4)
+            if down[0]:
+                raise StoreUnavailable("full")
+            return await save_step(*args)
+
+        process.store.save_step = slow
+        run = await process.trigger(works)
+        await clock.advance("1m")
+        assert (len(process.heard("store.down")), len(process.heard("store.up"))) == (1, 0)
+        down[0] = False
+        assert await process.result(run) == "well"
+        await clock.advance("10s")
+        assert (len(process.heard("store.down")), len(process.heard("store.up"))) == (1, 1)
+        assert process.store_error is None
+
+
 async def test_everything_down_for_ten_minutes_costs_no_more_than_the_back_off(make_store):
     tally, clock = Tally(), VirtualClock()
 
