@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from playwright.async_api import Browser, BrowserContext, Error, Playwright, async_playwright
@@ -26,9 +26,9 @@ _FAREWELL = 10.0  # seconds to end
 class SuspendableBrowser:
     """Made by `suspendable_browser`. After `reopen` its context and pages are new ones."""
 
-    def __init__(self, playwright: Playwright, command: list[str], profile: Path) -> None:
+    def __init__(self, command: list[str], profile: Path) -> None:
         self.profile = profile
-        self._playwright = playwright
+        self._playwright: Playwright | None = None
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._browser: Browser | None = None
@@ -72,7 +72,15 @@ class SuspendableBrowser:
             RuntimeError: It did not start.
         """
         await self._close()
+        return await self._connect(await self._start())
+
+    async def _start(self) -> int:
+        """Its debugging port."""
         self._process, port = await chromium.start(self._command, self.profile, timeout=_PATIENCE)
+        return port
+
+    async def _connect(self, port: int) -> BrowserContext:
+        assert self._playwright
         self._browser = await self._playwright.chromium.connect_over_cdp(
             f"http://127.0.0.1:{port}", no_defaults=True, timeout=1000 * _PATIENCE
         )
@@ -134,16 +142,25 @@ async def suspendable_browser(
     """
     with tempfile.TemporaryDirectory(prefix="durable-lite-", ignore_cleanup_errors=True) as temporary:
         folder = _made(profile or temporary)
-        async with async_playwright() as playwright:
-            binary = chromium.find(playwright.chromium.executable_path)
+        async with AsyncExitStack() as opened:
+            playwright: Playwright | None = None
+            try:
+                binary = chromium.find()
+            except FileNotFoundError:  # perhaps Playwright has one
+                playwright = await opened.enter_async_context(async_playwright())
+                binary = chromium.find(playwright.chromium.executable_path)
             command = chromium.command(
                 binary, folder, headless=headless, args=args, policy_freeze=policy_freeze
             )
-            browser = SuspendableBrowser(playwright, command, folder)
+            browser = SuspendableBrowser(command, folder)
+            starting = asyncio.ensure_future(browser._start())  # beside Playwright: each takes half a second
             try:
-                await browser.reopen()
+                browser._playwright = playwright or await opened.enter_async_context(async_playwright())
+                await browser._connect(await starting)
                 yield browser
             finally:
+                starting.cancel()
+                await asyncio.wait([starting])
                 await browser._close()
 
 
