@@ -150,12 +150,12 @@ async def test_a_freeze_is_told_in_plain_words_and_so_are_cancel_and_resume(susp
         await cells(page, 5)
         other = await context.new_page()
         await tabs.freeze(page, behind=other)
-        await asyncio.sleep(7)
+        await asyncio.sleep(6)
         await tabs.thaw(page)
         await cells(page, 5, "[data-is=kept]")
         told = await story(page)
         assert "This tab went to the background." in told
-        assert re.search(r"This tab was frozen for [78][.\d]* s", told)
+        assert re.search(r"This tab was frozen for \d[.\d]* s", told)
         assert re.search(r"Python had stood still: .* The run was marked stale\.", told)
         assert re.search(RESUMED, told)
         await page.click("#cancel")
@@ -169,7 +169,7 @@ async def test_another_tab_watches_and_takes_over(suspendable_context, site):
     async with suspendable_context() as context, watched(context) as second:
         first = await context.new_page()
         await opened(first, site)
-        await start(first, "200ms")
+        await start(first)  # with pauses too short to let go of the lock
         await cells(first, 5)
         await opened(second, site)
         await cells(second, 5)

@@ -3,13 +3,14 @@
 import asyncio
 
 import pytest
+from playwright.async_api import Page
 
 from durable_lite.testing import tabs
 from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
 
-pytestmark = pytest.mark.timeout(60)
-LONG = 4  # seconds; a hidden tab is frozen after one
+pytestmark = pytest.mark.timeout(150)
+LONG = 3  # seconds; a hidden tab is frozen after one
 
 
 @pytest.fixture
@@ -18,14 +19,25 @@ def site(built):
         yield site
 
 
+async def settled(page: Page, behind: Page) -> None:
+    """Chromium freezes no page that it takes to be loading; on a busy machine that lasts up to a minute."""
+    await tabs.hide(page, behind=behind)
+    await tabs.until(lambda: tabs.frozen(page), timeout=75, why="Chromium's own freeze of an idle tab")
+    await tabs.show(page)
+
+
 async def test_keep_awake_while_a_run_executes(suspendable_context, site):
     async with suspendable_context(policy_freeze=True) as context:
+        observer = await opened(context, site, worker=False)
         page = await opened(context, site, keepAwake=True)
-        run = await trigger(page, "pages", name="awake", steps=40, seconds=0.2)
-        await begun(site, "awake", 2)
         plain = await context.new_page()
         await plain.goto(site.url().replace("tab.html", "plain.html"))
-        observer = await opened(context, site, worker=False)
+        for one in (page, plain):
+            await settled(one, observer)
+        await tabs.show(page)
+        run = await trigger(page, "pages", name="awake", steps=40, seconds=0.2)
+        await begun(site, "awake", 2)
+        await tabs.show(plain)
         await tabs.hide(page, behind=observer)
         await tabs.until(lambda: tabs.frozen(plain), why="the policy freezes another hidden tab")
         assert not await tabs.frozen(page)
@@ -40,10 +52,11 @@ async def test_keep_awake_while_a_run_executes(suspendable_context, site):
 
 async def test_without_it_the_tab_is_frozen_and_resumes_when_it_is_shown(suspendable_context, site):
     async with suspendable_context(policy_freeze=True) as context:
+        observer = await opened(context, site, worker=False)
         page = await opened(context, site, keepAwake=False)
+        await settled(page, observer)
         run = await trigger(page, "pages", name="frozen", steps=30, seconds=0.2)
         await begun(site, "frozen", 2)
-        observer = await opened(context, site, worker=False)
         await tabs.hide(page, behind=observer)
         await tabs.until(lambda: tabs.frozen(page), why="Chromium's own freeze")
         at = sum(site.executed("frozen"))
@@ -63,6 +76,8 @@ async def test_without_it_another_tab_takes_over_after_stale_after(suspendable_c
     async with suspendable_context(policy_freeze=True) as context:
         late = {"keepAwake": False, "staleAfter": "5s"}  # both lead: a busy machine must not look dead
         page = await opened(context, site, **late)
+        blank = await context.new_page()
+        await settled(page, blank)
         run = await trigger(page, "pages", name="over", steps=30, seconds=0.2)
         await begun(site, "over", 2)
         other = await opened(context, site, **late)  # hides the first

@@ -11,6 +11,7 @@ from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, executes, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(60)
+STEPS = 15  # of a fifth of a second: the levers are pulled in the fifth, and take effect long before the last
 
 
 @pytest.fixture
@@ -55,15 +56,15 @@ async def test_a_long_freeze_and_nobody_else(suspendable_context, site):
     async with suspendable_context() as context:
         other = await opened(context, site, worker=False)
         page = await opened(context, site)
-        run = await trigger(page, "pages", name="long", steps=20, seconds=0.2)
+        run = await trigger(page, "pages", name="long", steps=STEPS, seconds=0.2)
         await begun(site, "long", 4)
         await tabs.freeze(page, behind=other)
-        await asyncio.sleep(4)
+        await asyncio.sleep(2.5)  # beyond staleAfter
         before = len(site.executed("long"))
         await tabs.thaw(page)
         found = await ended(other, run)
-        interrupted(site, "long", 20)
-        assert 4 < before < 20
+        interrupted(site, "long", STEPS)
+        assert 4 < before < STEPS
         seen = await events(other, run)
         [stale] = [event for event in seen if event["type"] == "run.stale"]
         assert stale["data"]["reason"] == "suspended"
@@ -76,14 +77,15 @@ async def test_a_long_freeze_and_nobody_else(suspendable_context, site):
 async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, site):
     async with suspendable_context() as context:
         page = await opened(context, site)
-        run = await trigger(page, "pages", name="two", steps=20, seconds=0.2)
-        await begun(site, "two", 4)
+        run = await trigger(page, "pages", name="two", steps=STEPS, seconds=0.2)
+        await begun(site, "two", 0)
         other = await opened(context, site)
+        await begun(site, "two", 4)
         await tabs.freeze(page, behind=other)
         await ended(other, run)
         await tabs.thaw(page)
         await asyncio.sleep(1)
-        interrupted(site, "two", 20)
+        interrupted(site, "two", STEPS)
         seen = await events(other, run)
         [reason] = [event["data"]["reason"] for event in seen if event["type"] == "run.stale"]
         assert reason in ("worker gone", "heartbeat")  # the second: on a machine that is slow to start Python
@@ -95,8 +97,9 @@ async def test_a_second_tab_takes_over_from_one_that_is_gone(suspendable_context
     async with suspendable_context() as context:
         page = await opened(context, site)
         run = await trigger(page, "pages", name=how, steps=20, seconds=0.2)
-        await begun(site, how, 4)
+        await begun(site, how, 0)
         other = await opened(context, site)
+        await begun(site, how, 4)
         if how == "close":
             await page.close()
         elif how == "crash":
@@ -113,31 +116,31 @@ async def test_a_second_tab_takes_over_from_one_that_is_gone(suspendable_context
 async def test_a_page_that_is_loaded_again_goes_on_at_once(suspendable_context, site):
     async with suspendable_context() as context:
         page = await opened(context, site, staleAfter="30s")
-        run = await trigger(page, "pages", name="reload", steps=20, seconds=0.2)
+        run = await trigger(page, "pages", name="reload", steps=STEPS, seconds=0.2)
         await begun(site, "reload", 4)
         await page.reload()
         await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open again")
         await ended(page, run, timeout=20)
-        interrupted(site, "reload", 20)
+        interrupted(site, "reload", STEPS)
 
 
 async def test_away_and_back_through_the_cache_of_pages(suspendable_context, site):
     async with suspendable_context() as context:
         other = await opened(context, site, worker=False)
         page = await opened(context, site)
-        run = await trigger(page, "pages", name="back", steps=20, seconds=0.2)
+        run = await trigger(page, "pages", name="back", steps=STEPS, seconds=0.2)
         await begun(site, "back", 4)
         await tabs.leave(page, site.url().replace("tab.html", "plain.html"))
-        await asyncio.sleep(3)
+        await asyncio.sleep(2.5)
         await tabs.come_back(page)
         await ended(other, run)
-        interrupted(site, "back", 20)
+        interrupted(site, "back", STEPS)
 
 
 async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, site):
     async with suspendable_browser() as browser:
         page = await opened(browser.context, site, staleAfter="30s")
-        run = await trigger(page, "pages", name="browser", steps=20, seconds=0.2)
+        run = await trigger(page, "pages", name="browser", steps=STEPS, seconds=0.2)
         await begun(site, "browser", 6)
         done = sum(site.executed("browser", "end"))
         await browser.kill()
@@ -145,7 +148,7 @@ async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, s
         page = await opened(context, site, staleAfter="30s")
         await ended(page, run, timeout=20)
         assert (await row(page, run))["generation"] == 3  # claimed, stale, claimed
-        interrupted(site, "browser", 20)
+        interrupted(site, "browser", STEPS)
         assert done >= 6
 
 
@@ -176,7 +179,7 @@ async def test_a_hidden_tab_goes_on(suspendable_context, site):
         page = await opened(context, site)
         other = await opened(context, site, worker=False)
         await tabs.hide(page, behind=other)
-        run = await trigger(page, "naps", name="hidden", seconds=3)
+        run = await trigger(page, "naps", name="hidden", seconds=2)
         await ended(other, run)
         assert site.executed("hidden") == [1, 1]
         assert "run.stale" not in await types(other, run)
@@ -275,13 +278,13 @@ async def test_a_short_freeze_leaves_what_a_step_has_written_and_not_yet_saved(s
     async with suspendable_context() as context:
         other = await opened(context, site, worker=False)
         page = await opened(context, site, files="/files", staleAfter="20s")
-        run = await trigger(page, "writes", name="short", steps=6, seconds=1)
+        run = await trigger(page, "writes", name="short", steps=5, seconds=0.8)
         for step in (1, 3):
             await begun(site, "short", step)
             await tabs.freeze(page, behind=other)
             await asyncio.sleep(0.3)
             await tabs.thaw(page)
         found = await ended(page, run)
-        assert json.loads(found["output"]) == "".join(f"{i};" for i in range(6))
-        assert site.executed("short") == [1] * 6
+        assert json.loads(found["output"]) == "".join(f"{i};" for i in range(5))
+        assert site.executed("short") == [1] * 5
         assert "run.stale" not in await types(other, run)
