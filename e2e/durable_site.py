@@ -58,6 +58,7 @@ class _Handler(SimpleHTTPRequestHandler):
         elif path in self.site.files:
             self.send_response(200)
             self.send_header("Content-Length", str(len(self.site.files[path])))
+            self.send_header("Content-Type", self.guess_type(path))
             self.end_headers()
             self.wfile.write(self.site.files[path])
         else:

@@ -8,6 +8,7 @@
  * @property {string | null} version of Pyodide that the build is for
  * @property {string} stdlib
  * @property {object} lock
+ * @property {string | null} library durable_lite's wheel, unless it is among `wheels`
  * @property {string[]} packages of the lock
  * @property {string[]} wheels to load besides, by URL
  * @property {Record<string, number>} sizes of files, by URL

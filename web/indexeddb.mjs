@@ -496,7 +496,10 @@ export class IndexedDBStore {
 
   /** @param {string} key @param {string} value */
   async set_meta(key, value) {
-    await this.transact("meta", WRITE, async (t) => t.objectStore("meta").put({ key, value }));
+    await this.transact("meta", WRITE, async (t) => {
+      const before = await done(t.objectStore("meta").get(key));
+      if (before?.value !== value) t.objectStore("meta").put({ key, value }); // nothing to wait for the disk for
+    });
   }
 
   /** @param {string} key @returns {Promise<string | null>} */

@@ -2,6 +2,8 @@
 
 import { StoreError } from "./statuses.mjs";
 
+const OURS = "durable-lite";
+
 export class Setup {
   /** @param {import("./tab-options.mjs").Checked} options */
   constructor(options) {
@@ -14,7 +16,7 @@ export class Setup {
     if (pyodide && wheel) {
       const lock = { info: await this.info(pyodide), packages: {} };
       if (!jobs) throw new StoreError("openTab: `jobs` is missing");
-      const base = { pyodide, base: pyodide, stdlib: `${pyodide}python_stdlib.zip`, lock, packages: [], jobs };
+      const base = { pyodide, library: null, base: pyodide, stdlib: `${pyodide}python_stdlib.zip`, lock, packages: [], jobs };
       return { ...base, wheels: [wheel, ...packages], version: null, sizes: {}, bytes: 0 };
     }
     const url = this.options.manifest ?? new URL("durable-lite.json", import.meta.url).href;
@@ -32,7 +34,8 @@ export class Setup {
       version: built.pyodide.version,
       stdlib: at(built.stdlib.url),
       lock: built.lock,
-      packages: built.packages,
+      library: wheel ? null : at(built.lock.packages[OURS].file_name),
+      packages: built.packages.filter((/** @type {string} */ name) => name !== OURS),
       wheels: wheel ? [wheel, ...packages] : packages,
       jobs: jobs ?? built.jobs.map((/** @type {{url: string}} */ job) => at(job.url)),
       sizes,

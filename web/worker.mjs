@@ -4,6 +4,8 @@ import * as indexeddb from "./indexeddb.mjs";
 
 /** @typedef {import("./host.mjs").Init} Init */
 
+const LIBRARY = "/lib/durable_lite.whl";
+
 /** @type {any} */
 let tab = null;
 let ready = false;
@@ -90,8 +92,10 @@ async function start(init) {
   stage("download", 0, init.bytes);
   report(init);
   mustCompile();
-  const jobs = Promise.all(init.jobs.map(fetchJob)); // beside Pyodide's files
-  jobs.catch(() => {}); // told below
+  // Beside Pyodide's files, which take longer; what fails is told below.
+  const library = init.library && fetchLibrary(init.library);
+  const jobs = Promise.all(init.jobs.map(fetchJob));
+  Promise.allSettled([library, jobs]);
   const { loadPyodide, version } = await imported(init.pyodide + "pyodide.mjs");
   if (init.version && version !== init.version) {
     const wanted = `durable_lite was built for Pyodide ${init.version}`;
@@ -107,6 +111,11 @@ async function start(init) {
     env: { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" },
   });
   if (init.wheels.length) await python.loadPackage(init.wheels);
+  if (library) {
+    // Imported from where it is: to have Pyodide install it takes longer than all of its imports.
+    python.FS.writeFile(LIBRARY, await library);
+    python.pyimport("sys").path.append(LIBRARY);
+  }
   downloading = false;
   stage("jobs");
   python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
@@ -165,6 +174,13 @@ async function imported(url) {
     }
     throw error;
   }
+}
+
+/** @param {string} url */
+async function fetchLibrary(url) {
+  const answer = await fetch(url).catch(() => null);
+  if (!answer?.ok) throw new StartError(`${url} can't be fetched (${answer?.status ?? "no answer"})`);
+  return new Uint8Array(await answer.arrayBuffer());
 }
 
 /** @param {string} url */

@@ -19,6 +19,7 @@ from ..events import Event
 from ..job import manifest
 from ..records import Refusal, Settlement, StepRow
 from ..stores.indexeddb import IndexedDBStore
+from .turns import Turns
 
 __all__ = ["BadJobFile", "Tab", "start"]
 
@@ -126,6 +127,7 @@ async def start(given: str, post: Post, save_files: Callable[[], Awaitable[None]
     `save_files` writes the folder that survives, if there is one.
     """
     options = json.loads(given)
+    Turns(asyncio.get_running_loop())
     return Tab(options, [load(path) for path in options["jobs"]], post, save_files)
 
 
