@@ -222,7 +222,8 @@ class _Stage:
               const run = await tab.trigger("sequential", { count: 500 });
               if (shown) {
                 await import("./durable-runs.mjs");
-                document.body.append(Object.assign(document.createElement("durable-runs"), { tab, selected: run.id }));
+                const element = document.createElement("durable-runs");
+                document.body.append(Object.assign(element, { tab, selected: run.id }));
               }
               await run.result();
             }""",

@@ -12,7 +12,7 @@ import { FINAL, RESUMABLE } from "./statuses.mjs";
 /** @typedef {import("./records.mjs").Step} Step */
 
 const PAUSE = 150; // ms between two looks, however much happens
-const LINES = 200; // of the log, the newest ones
+const LINES = 100; // of the log, and of the steps: the newest ones
 /** @type {Record<string, string>} */
 const WORDS = { kept: "from checkpoint" };
 
@@ -90,6 +90,11 @@ function span(seconds) {
   return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** The time of day. A locale's own way takes 40 ms when it is first asked for. @param {number} at */
+function clock(at) {
+  return new Date(at * 1000).toTimeString().slice(0, 8);
+}
+
 /** Put the children in this order, moving only what is elsewhere. @param {Element} parent @param {Element[]} wanted */
 function arrange(parent, wanted) {
   wanted.forEach((node, i) => parent.children[i] === node || parent.insertBefore(node, parent.children[i] ?? null));
@@ -119,7 +124,7 @@ class Row {
     this.node.toggleAttribute("data-on", selected);
     mark(this.status, run.status ?? "");
     this.tell(run.progress);
-    say(this.started, row?.started_at ? new Date(row.started_at * 1000).toLocaleTimeString() : "–");
+    say(this.started, row?.started_at ? clock(row.started_at) : "–");
     this.tick();
   }
 
@@ -306,7 +311,8 @@ export class DurableRuns extends HTMLElement {
     const runs = await tab.runs({ job, limit: Number(this.getAttribute("limit")) || 10 });
     const shown = this.chosen;
     const one = shown ? tab.run(shown) : null;
-    const detail = one && (await Promise.all([one.refresh(), one.steps(), one.logs()]).catch(() => null)); // gone
+    const parts = one && [one.refresh(), tab.store.latest_steps(one.id, LINES, this.kept), one.logs()];
+    const detail = parts && (await Promise.all(/** @type {any[]} */ (parts)).catch(() => null)); // gone
     if (tab !== this.open || shown !== this.chosen) return;
     const rows = runs.map((run) => {
       const row = this.rows.get(run.id) ?? new Row(this, run.id);
@@ -317,11 +323,15 @@ export class DurableRuns extends HTMLElement {
     arrange(this.list, [...this.rows.values()].map((row) => row.node));
     this.none.hidden = runs.length > 0;
     this.detail.hidden = !detail;
-    if (detail) this.show(...detail);
+    if (detail) this.show(.../** @type {Parameters<DurableRuns["show"]>} */ (detail));
   }
 
-  /** @param {Run} run @param {Step[]} steps @param {import("./records.mjs").LogLine[]} lines */
-  show(run, steps, lines) {
+  /**
+   * @param {Run} run
+   * @param {{steps: Step[], completed: number, kept: number}} found
+   * @param {import("./records.mjs").LogLine[]} lines
+   */
+  show(run, { steps, completed, kept }, lines) {
     const status = run.status ?? "";
     say(this.heading, `${run.job}: ${status.toLowerCase().replace("_", " ")}`);
     if (status !== "WAITING") say(this.spoken, this.heading.textContent ?? ""); // short waits would be a stream of news
@@ -332,23 +342,23 @@ export class DurableRuns extends HTMLElement {
     this.cancel.disabled = FINAL.includes(status);
     this.resume.disabled = !RESUMABLE.includes(status);
 
-    const done = steps.filter((step) => step.state === "completed");
-    const kept = new Set(done.filter((step) => (step.seq ?? 0) < this.kept));
-    say(this.sum, `${done.length} steps done${kept.size ? `, ${kept.size} of them from checkpoints` : ""}`);
+    const left = completed - steps.filter((step) => step.state === "completed").length;
+    const from = kept ? `, ${kept} of them from checkpoints` : "";
+    say(this.sum, `${completed} steps done${from}${left ? `; the newest ${LINES}:` : ""}`);
     const below = this.steps.scrollHeight - this.steps.scrollTop - this.steps.clientHeight < 40;
     const known = new Set(steps.map((step) => step.path));
     const now = Date.now() / 1000;
     steps.sort((a, b) => a.started_at - b.started_at);
     const items = steps.map((step) => {
       const over = step.state === "waiting" && (step.wake_at ?? 0) <= now; // the store doesn't note its end
-      const is = kept.has(step) ? "kept" : over ? "waited" : step.state;
+      const is = step.state === "completed" && (step.seq ?? 0) < this.kept ? "kept" : over ? "waited" : step.state;
       const end = over ? step.wake_at : step.finished_at;
       return this.item(step.path, step.title ?? step.path, is, end ? span(end - step.started_at) : "");
     });
     if (status === "EXECUTING") {
       for (const path of this.begun.keys()) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
     }
-    arrange(this.steps, items);
+    arrange(this.steps, items.slice(-LINES));
     if (below) this.steps.scrollTop = this.steps.scrollHeight;
 
     this.logged.hidden = !lines.length;
@@ -357,6 +367,7 @@ export class DurableRuns extends HTMLElement {
       return this.item(`log ${attempt} ${path} ${ordinal}`, message + more.join(""), level, "");
     });
     arrange(this.log, said);
+    for (const [key, item] of this.items) if (!item.isConnected) this.items.delete(key);
   }
 
   /** @param {string} key @param {string} name @param {string} is @param {string} took */

@@ -22,6 +22,9 @@ import * as s from "./statuses.mjs";
 const PREFIX = "durable-lite:";
 const WRITE = "readwrite";
 
+/** @param {Step} a @param {Step} b */
+const byStart = (a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]);
+
 export class IndexedDBStore {
   /**
    * @param {string} name of the store: a database `durable-lite:<name>` of this origin
@@ -381,8 +384,39 @@ export class IndexedDBStore {
       const others = (await done(t.objectStore("unfinished").getAll(under(id)))).filter(
         (step) => !finished.has(step.path),
       );
-      others.sort((a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]));
-      return [...completed, ...others];
+      return [...completed, ...others.sort(byStart)];
+    });
+  }
+
+  /**
+   * For whoever shows a run: its newest steps only, and how many there are, of them `kept` up to the seq `until`.
+   * @param {string} id
+   * @param {number} limit
+   * @param {number} until
+   * @returns {Promise<{steps: Step[], completed: number, kept: number}>}
+   */
+  async latest_steps(id, limit, until) {
+    return this.transact(["steps", "unfinished"], "readonly", async (t) => {
+      const store = t.objectStore("steps");
+      const completed = await done(store.count(under(id)));
+      const kept = await done(store.count(IDBKeyRange.bound([id], [id, until], false, true)));
+      let range = under(id);
+      if (completed > limit) {
+        const request = store.openKeyCursor(range, "prev");
+        const newest = /** @type {IDBCursor} */ (await done(request));
+        if (limit > 1) newest.advance(limit - 1);
+        const oldest = /** @type {IDBCursor} */ (limit > 1 ? await done(request) : newest);
+        range = IDBKeyRange.bound(oldest.primaryKey, [id, []]);
+      }
+      /** @type {Step[]} */
+      const steps = await done(store.getAll(range));
+      const paths = new Set(steps.map((step) => step.path));
+      const since = completed > limit ? steps[0].started_at : 0;
+      // What is older and no wait has been completed since, or was given up.
+      const others = (await done(t.objectStore("unfinished").getAll(under(id)))).filter(
+        (step) => !paths.has(step.path) && (step.state === "waiting" || step.started_at >= since),
+      );
+      return { steps: [...steps, ...others.sort(byStart)], completed, kept };
     });
   }
 

@@ -43,7 +43,7 @@ export class Story {
     const words = document.createElement("span");
     const date = new Date(at * 1000);
     time.dateTime = date.toISOString();
-    time.textContent = date.toLocaleTimeString("en-GB");
+    time.textContent = date.toTimeString().slice(0, 8);
     words.textContent = text;
     line.dataset.kind = kind;
     line.dataset.at = String(at);
