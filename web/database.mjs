@@ -68,6 +68,8 @@ export class Database {
     this.running = new Set();
     /** @type {WeakSet<IDBTransaction>} */
     this.rolledBack = new WeakSet();
+    /** Somebody else has closed the database: its data is gone, or soon will be. */
+    this.onlost = () => {};
   }
 
   async open() {
@@ -120,7 +122,10 @@ export class Database {
       };
       request.onsuccess = () => {
         const db = request.result;
-        const lost = () => (this.connection = null);
+        const lost = () => {
+          this.connection = null;
+          this.onlost();
+        };
         db.onversionchange = () => (db.close(), lost()); // it is being deleted
         db.onclose = lost; // site data was cleared
         const missing = Object.keys(STORES).filter((name) => !db.objectStoreNames.contains(name));

@@ -20,6 +20,7 @@ export { decode } from "./values.mjs";
 /** @typedef {import("./triggers.mjs").TriggerOptions} TriggerOptions */
 
 const now = () => Date.now() / 1000;
+const HEAD_START = 0.05; // seconds, for tabs that have Python already
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -81,10 +82,7 @@ export class Tab extends EventTarget {
 
   async open() {
     await this.store.open();
-    this.mind();
-    this.store.listen((changes) => {
-      if (changes.some((change) => !change.step)) this.look();
-    });
+    this.store.listen((changes) => this.changed(changes));
     this.live = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
     this.live.onmessage = ({ data }) => this.heard(data, false);
     // Also where nothing executes: what a frozen page was reading would block every other tab.
@@ -92,19 +90,6 @@ export class Tab extends EventTarget {
     if (!this.options.worker) return;
     navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
     this.look();
-  }
-
-  /** Whoever clears the site's data tells nobody that runs are gone, but their database closes. */
-  async mind() {
-    const db = await this.store.database.connect().catch(() => null);
-    const lose = () => {
-      this.store.tell([{ run_id: null, claimable: false, step: false }]);
-      if (!this.closed) this.mind();
-    };
-    const ended = new AbortController();
-    for (const name of ["close", "versionchange"]) {
-      db?.addEventListener(name, () => (ended.abort(), lose()), { signal: ended.signal });
-    }
   }
 
   // Runs
@@ -185,6 +170,14 @@ export class Tab extends EventTarget {
 
   // Who executes
 
+  /** @param {import("./records.mjs").Change[]} changes */
+  changed(changes) {
+    if (changes.every((change) => change.step)) return;
+    // To load Python takes longer than to wait a moment for a tab that has it; a hidden page's timers are late.
+    if (this.jobs || document.visibilityState === "hidden") this.look();
+    else this.wake(HEAD_START);
+  }
+
   /** See what there is to do, once more if something happens meanwhile. */
   look() {
     if (!this.options.worker || this.closed) return;
@@ -204,11 +197,12 @@ export class Tab extends EventTarget {
       const at = now();
       const locked = leases.some((lease) => lease.via === this.via);
       const stale = leases.some((lease) => this.isLate(lease));
-      const ripe = claimable || (due !== null && due <= at) || stale;
+      const ready = due === null ? Infinity : due + (this.jobs ? 0 : HEAD_START);
+      const ripe = claimable || ready <= at || stale;
       this.leader.want(ripe || locked);
       if (this.leader.leads && (ripe || locked)) this.host.boot();
       const soon = leases.length ? this.options.heartbeatInterval : Infinity;
-      this.wake(Math.min(soon, due === null ? Infinity : Math.max(0, due - at)));
+      this.wake(Math.min(soon, Math.max(0, ready - at)));
     }
   }
 

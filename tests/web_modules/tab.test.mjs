@@ -80,6 +80,46 @@ test("what is told meanwhile is looked at at once, and needs no retry", async ()
   assert.equal(one.seen.looks, 2);
 });
 
+const HEAD_START = 50; // ms
+
+test("a tab without Python leaves what becomes due to those that have it, for a moment", async () => {
+  const due = 1025; // seconds
+  for (const [jobs, delay] of [[null, HEAD_START], [["job"], 0]]) {
+    const one = waiting({ ...NOTHING, due });
+    one.jobs = jobs;
+    one.look();
+    await settled();
+    assert.equal(one.leads, false);
+    one.at.now += 25_000 + delay;
+    await passes(25_000 + delay);
+    assert.equal(one.leads, false);
+    await passes(1);
+    assert.equal(one.leads, true);
+    mock.restoreAll();
+  }
+});
+
+test("nor does it look at what is triggered at once, unless its timers may be late", async () => {
+  for (const [jobs, visibilityState, looks] of [[null, "visible", 0], [["job"], "visible", 1], [null, "hidden", 1]]) {
+    const one = tab(WORK);
+    one.jobs = jobs;
+    document.visibilityState = visibilityState;
+    one.changed([{ run_id: "r", claimable: true, step: false }]);
+    await settled();
+    assert.equal(one.seen.looks > 0, looks > 0);
+    await passes(HEAD_START + 1);
+    assert(one.leads);
+  }
+  document.visibilityState = "visible";
+});
+
+test("mere steps are nothing to look at", async () => {
+  const one = tab(WORK);
+  one.changed([{ run_id: "r", claimable: false, step: true }]);
+  await passes(HEAD_START + 1);
+  assert.equal(one.seen.looks, 0);
+});
+
 const STALE_AFTER = 30_000; // ms
 
 /** A tab that waits for the lock; the time is `at.now`. */
