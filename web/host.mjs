@@ -11,6 +11,7 @@
  * @property {string | null} library durable_lite's wheel, unless it is among `wheels`
  * @property {string[]} packages of the lock
  * @property {string[]} wheels to load besides, by URL
+ * @property {boolean} micropip installs them, by name too
  * @property {Record<string, number>} sizes of files, by URL
  * @property {number} bytes all of them
  * @property {string[]} jobs

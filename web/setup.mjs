@@ -12,12 +12,12 @@ export class Setup {
 
   /** What of the worker's first message is about files. */
   async init() {
-    const { jobs, pyodide, wheel, packages } = this.options;
+    const { jobs, pyodide, wheel, packages, micropip } = this.options;
     if (pyodide && wheel) {
       const lock = { info: await this.info(pyodide), packages: {} };
       if (!jobs) throw new StoreError("openTab: `jobs` is missing");
       const base = { pyodide, library: null, base: pyodide, stdlib: `${pyodide}python_stdlib.zip`, lock, packages: [], jobs };
-      return { ...base, wheels: [wheel, ...packages], version: null, sizes: {}, bytes: 0 };
+      return { ...base, wheels: [wheel, ...packages], micropip, version: null, sizes: {}, bytes: 0 };
     }
     const url = this.options.manifest ?? new URL("durable-lite.json", import.meta.url).href;
     const built = await json(url, "run `durable-lite web build`, or name it as `manifest`");
@@ -37,6 +37,7 @@ export class Setup {
       library: wheel ? null : at(built.lock.packages[OURS].file_name),
       packages: built.packages.filter((/** @type {string} */ name) => name !== OURS),
       wheels: wheel ? [wheel, ...packages] : packages,
+      micropip,
       jobs: jobs ?? built.jobs.map((/** @type {{url: string}} */ job) => at(job.url)),
       sizes,
       bytes: Object.values(sizes).reduce((sum, size) => sum + size, 0),

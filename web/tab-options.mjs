@@ -10,7 +10,9 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  * @property {string | URL} [manifest] durable-lite.json of the static build; default: beside this module
  * @property {string | URL} [pyodide] folder of Pyodide's files, instead of the build's
  * @property {string | URL} [wheel] of durable_lite, instead of the build's
- * @property {(string | URL)[]} [packages] more wheels
+ * @property {(string | URL)[]} [packages] more wheels, by URL
+ * @property {boolean} [micropip] let micropip, which is to be in the build, install `packages` with all that they
+ *   need, also by name
  * @property {"strict" | "relaxed"} [durability] survives a power loss, or a killed browser
  * @property {number | string} [heartbeatInterval]
  * @property {number | string} [staleAfter]
@@ -31,6 +33,7 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  * @property {string | null} pyodide
  * @property {string | null} wheel
  * @property {string[]} packages
+ * @property {boolean} micropip
  * @property {"strict" | "relaxed"} durability
  * @property {number} heartbeatInterval
  * @property {number} staleAfter
@@ -43,7 +46,7 @@ import { InvalidOption, seconds } from "./triggers.mjs";
 
 const KNOWN = [
   ...["store", "jobs", "manifest", "pyodide", "wheel", "packages", "durability", "heartbeatInterval"],
-  ...["staleAfter", "concurrency", "keepAwake", "worker", "environment", "files", "onStatus"],
+  ...["staleAfter", "concurrency", "micropip", "keepAwake", "worker", "environment", "files", "onStatus"],
 ];
 
 /** @param {TabOptions} options @returns {Checked} */
@@ -72,13 +75,15 @@ export function checkOptions(options) {
   if (files !== null && options.keepAwake === false) {
     throw new InvalidOption("files", "needs keepAwake: without its lock two tabs could write them at a time");
   }
+  const micropip = flag(options.micropip, "micropip", false);
   return {
     ...{ store: rest.join(":"), durability, heartbeatInterval: beat, staleAfter: stale, onStatus },
     jobs: jobs === undefined ? null : [jobs].flat().map((one) => absolute(one, "jobs")),
     manifest: options.manifest === undefined ? null : absolute(options.manifest, "manifest"),
     pyodide: options.pyodide === undefined ? null : absolute(options.pyodide, "pyodide").replace(/\/?$/, "/"),
     wheel: options.wheel === undefined ? null : absolute(options.wheel, "wheel"),
-    packages: packages.map((one) => absolute(one, "packages")),
+    packages: packages.map((one) => (micropip && isName(one) ? String(one) : absolute(one, "packages"))),
+    micropip,
     files,
     keepAwake: flag(options.keepAwake, "keepAwake"),
     worker: flag(options.worker, "worker"),
@@ -86,12 +91,15 @@ export function checkOptions(options) {
   };
 }
 
-/** @param {boolean | undefined} value @param {string} option */
-function flag(value, option) {
+/** As in "pandas" or "pandas>=2". @param {string | URL} given */
+const isName = (given) => !/[/:]/.test(String(given)) && !String(given).endsWith(".whl");
+
+/** @param {boolean | undefined} value @param {string} option @param {boolean} [otherwise] */
+function flag(value, option, otherwise = true) {
   if (value !== undefined && typeof value !== "boolean") {
     throw new InvalidOption(option, `must be true or false, got ${JSON.stringify(value)}`);
   }
-  return value ?? true;
+  return value ?? otherwise;
 }
 
 /** As the page means it: relative to the page. @param {string | URL} url @param {string} option */

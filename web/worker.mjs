@@ -110,7 +110,7 @@ async function start(init) {
     fullStdLib: false,
     env: { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" },
   });
-  if (init.wheels.length) await python.loadPackage(init.wheels);
+  if (init.wheels.length) await (init.micropip ? installed(python, init.wheels) : python.loadPackage(init.wheels));
   if (library) {
     // Imported from where it is: to have Pyodide install it takes longer than all of its imports.
     python.FS.writeFile(LIBRARY, await library);
@@ -174,6 +174,17 @@ async function imported(url) {
     }
     throw error;
   }
+}
+
+/** @param {any} python @param {string[]} wheels */
+async function installed(python, wheels) {
+  let micropip;
+  try {
+    micropip = python.pyimport("micropip");
+  } catch {
+    throw new StartError("micropip isn't in the build: durable-lite web build --wheel micropip-….whl");
+  }
+  await micropip.install(python.toPy(wheels));
 }
 
 /** @param {string} url */

@@ -28,7 +28,7 @@ const PYODIDE = `
   //`;
 const INIT = {
   ...{ op: "init", pyodide: `data:text/javascript,${encodeURIComponent(PYODIDE)}`, version: "1", wheels: [], jobs: [] },
-  ...{ bytes: 0, sizes: {}, library: null, packages: [], store: "s", files: null, options: {} },
+  ...{ bytes: 0, sizes: {}, library: null, micropip: false, packages: [], store: "s", files: null, options: {} },
 };
 
 await import("../../web/worker.mjs");
