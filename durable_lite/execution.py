@@ -304,15 +304,6 @@ class Execution:
         self.seq += 1
         return self.seq
 
-    async def _again(self, error: StoreUnavailable, verb: Verb, *args: Any) -> Refusal | None:
-        """Until it is through the store is down, whatever beats that need less room may say."""
-        trying = object()
-        self.engine.store_down(error, trying)
-        try:
-            return await self._guarded.in_turn(verb, self.run_id, self.generation, *args, trying=trying)
-        finally:
-            self.engine.failing.discard(trying)
-
     async def write(self, verb: Verb, *args: Any) -> bool:
         """A guarded write of this generation. False: refused, and the run is stopped."""
         try:
@@ -322,7 +313,7 @@ class Execution:
                 try:
                     refusal = await verb(self.run_id, self.generation, *args)
                 except StoreUnavailable as error:
-                    refusal = await self._again(error, verb, *args)
+                    refusal = await self._guarded.again(error, verb, self.run_id, self.generation, *args)
         except StoreError as error:
             self.fault(error)
             return False

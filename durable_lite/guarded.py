@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .engine import Engine
+from .errors import StoreError
 from .records import Refusal
 
 __all__ = ["GuardedWrites", "Verb"]
@@ -25,6 +26,17 @@ class GuardedWrites:
         self._engine, self._wanted = engine, wanted
         self._turn = asyncio.Lock()
         self.queued = 0  # while there are any, no write may go ahead of them
+
+    async def again(self, error: StoreError, verb: Verb, *args: Any) -> Refusal | None:
+        """The same for a write that has failed once: until it is through the store is down, whatever
+        beats that need less room may say.
+        """
+        trying = object()
+        self._engine.store_down(error, trying)
+        try:
+            return await self.in_turn(verb, *args, trying=trying)
+        finally:
+            self._engine.failing.discard(trying)
 
     async def in_turn(self, verb: Verb, *args: Any, trying: object = None) -> Refusal | None:
         """None: written. Raises `StoreError` where trying again can't help. `trying`: see `persist`."""

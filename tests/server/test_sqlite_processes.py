@@ -228,9 +228,12 @@ async def main():
     await store.open()
     print(await store.register_worker("theirs", "{}", 1000.0), flush=True)
 asyncio.run(main())
+read, written = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(written, b"here")  # what it inherited is closed by now
     time.sleep(60)
+os.read(read, 4)
 print(child, flush=True)
 ready()
 """
