@@ -4,14 +4,12 @@ import { Host } from "./host.mjs";
 import { IndexedDBStore } from "./indexeddb.mjs";
 import { Leader } from "./leader.mjs";
 import { follow, mustRest } from "./lifecycle.mjs";
-import { exportRun, read } from "./moving.mjs";
 import { Run } from "./run.mjs";
 import { checkOptions } from "./tab-options.mjs";
 import { makeId, newRun } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
 export { Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable } from "./statuses.mjs";
-export { InvalidDocument } from "./moving.mjs";
 export { Run, RunFailed } from "./run.mjs";
 export { decode } from "./values.mjs";
 
@@ -143,7 +141,8 @@ export class Tab extends EventTarget {
    * @param {string} id
    * @returns {Promise<string>}
    */
-  exportRun(id) {
+  async exportRun(id) {
+    const { exportRun } = await import("./moving.mjs"); // few pages need it
     return exportRun(this.store, id, now());
   }
 
@@ -153,6 +152,7 @@ export class Tab extends EventTarget {
    * @returns {Promise<Run>}
    */
   async importRun(text) {
+    const { read } = await import("./moving.mjs");
     const run = await this.store.import_run(read(text), now());
     return new Run(this, run.id, run);
   }
