@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from durable_lite.errors import StoreError
 from durable_lite.records import Checkpoint
 from durable_lite.status import Status
 from tests.conformance.build import NOW, claim, event, executing, get, mark_stale, settle, step, types
@@ -200,6 +201,30 @@ async def test_concurrent_writes_of_many_runs_fail_each_for_itself(store):
     assert [answer and answer.status for answer in answers] == ["STALE", None] * 10
     for id, answer in zip(ids, answers, strict=True):
         assert (await store.load_steps(id) == []) == (answer is not None)
+
+
+async def test_a_seq_that_is_taken_is_an_error_and_the_first_step_stays(store):
+    run = await executing(store)
+    first = step("first", run.seq + 1, output="1")
+    assert await store.save_step("r", run.generation, first) is None
+    with pytest.raises(StoreError, match="another step"):
+        await store.save_step("r", run.generation, step("second", run.seq + 1, output="2"))
+    assert await store.load_steps("r") == [first]
+
+
+async def test_an_error_of_one_of_many_steps_is_its_own(store):
+    """Those that are saved at the same time may share a transaction."""
+    runs = [await executing(store, id) for id in ("a", "b", "c")]
+    taken = step("taken", runs[1].seq + 1, run_id="b")
+    assert await store.save_step("b", runs[1].generation, taken) is None
+    rows = [step("new", run.seq + 1, run_id=run.id) for run in runs]
+    answers = await asyncio.gather(
+        *(store.save_step(run.id, run.generation, row) for run, row in zip(runs, rows, strict=True)),
+        return_exceptions=True,
+    )
+    assert answers[0] is answers[2] is None
+    assert isinstance(answers[1], StoreError)
+    assert [await store.load_steps(id) for id in ("a", "b", "c")] == [[rows[0]], [taken], [rows[2]]]
 
 
 async def test_a_checkpoint_is_seen_by_others_once_it_returned(store, other):
