@@ -12,7 +12,7 @@ import { FINAL, RESUMABLE } from "./statuses.mjs";
 /** @typedef {import("./records.mjs").Step} Step */
 
 const PAUSE = 150; // ms between two looks, however much happens
-const LINES = 100; // of the log, and of the steps: the newest ones
+const LINES = 200; // of the log, and of the steps: the newest ones
 /** @type {Record<string, string>} */
 const WORDS = { kept: "from checkpoint" };
 
@@ -311,7 +311,7 @@ export class DurableRuns extends HTMLElement {
     const runs = await tab.runs({ job, limit: Number(this.getAttribute("limit")) || 10 });
     const shown = this.chosen;
     const one = shown ? tab.run(shown) : null;
-    const parts = one && [one.refresh(), tab.store.latest_steps(one.id, LINES, this.kept), one.logs()];
+    const parts = one && [one.refresh(), tab.store.latest_steps(one.id, LINES, this.kept, Date.now() / 1000), one.logs()];
     const detail = parts && (await Promise.all(/** @type {any[]} */ (parts)).catch(() => null)); // gone
     if (tab !== this.open || shown !== this.chosen) return;
     const rows = runs.map((run) => {

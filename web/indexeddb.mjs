@@ -395,9 +395,10 @@ export class IndexedDBStore {
    * @param {string} id
    * @param {number} limit
    * @param {number} until
+   * @param {number} now
    * @returns {Promise<{steps: Step[], completed: number, kept: number}>}
    */
-  async latest_steps(id, limit, until) {
+  async latest_steps(id, limit, until, now) {
     return this.transact(["steps", "unfinished"], "readonly", async (t) => {
       const store = t.objectStore("steps");
       const completed = await done(store.count(under(id)));
@@ -414,9 +415,9 @@ export class IndexedDBStore {
       const steps = await done(store.getAll(range));
       const paths = new Set(steps.map((step) => step.path));
       const since = completed > limit ? steps[0].started_at : 0;
-      // What is older and no wait has been completed since, or was given up.
+      // What is older has been completed since, unless it is a wait that goes on.
       const others = (await done(t.objectStore("unfinished").getAll(under(id)))).filter(
-        (step) => !paths.has(step.path) && (step.state === "waiting" || step.started_at >= since),
+        (step) => !paths.has(step.path) && (step.started_at >= since || step.wake_at > now),
       );
       return { steps: [...steps, ...others.sort(byStart)], completed, kept };
     });

@@ -28,6 +28,7 @@ before(async () => {
   const claims = await store.claim_runs("w", ["job"], 3, now, "lease");
   run = claims.map((claim) => claim.run).find(({ id }) => id === "r1");
   await save(step("nap", null, { kind: "sleep", state: "waiting", wake_at: now + 99, started_at: now + 1 }));
+  await save(step("wink", null, { kind: "sleep", state: "waiting", wake_at: now + 3, started_at: now + 2 }));
   await save(step("step-2", null)); // it was tried again, and then completed
   for (let i = 0; i < COUNT; i++) await save(step(`step-${i}`, run.seq + 2 * i + 1));
   await save(step("last", null, { started_at: now + 1000 }));
@@ -38,7 +39,7 @@ const paths = (found) => found.steps.map(({ path }) => path);
 
 test("all of a short run", async () => {
   for (const limit of [COUNT, COUNT + 1, 1000]) {
-    const found = await store.latest_steps(run.id, limit, 0);
+    const found = await store.latest_steps(run.id, limit, 0, now + 50);
     assert.deepEqual(paths(found), (await store.load_steps(run.id)).map(({ path }) => path));
     assert.deepEqual([found.completed, found.kept], [COUNT, 0]);
   }
@@ -46,7 +47,7 @@ test("all of a short run", async () => {
 
 test("the newest of a long one, in order, and what isn't done yet", async () => {
   for (const limit of [1, 2, COUNT - 1]) {
-    const found = await store.latest_steps(run.id, limit, 0);
+    const found = await store.latest_steps(run.id, limit, 0, now + 50);
     const newest = Array.from({ length: limit }, (_, i) => `step-${COUNT - limit + i}`);
     assert.deepEqual(paths(found), [...newest, "nap", "last"]);
     assert.equal(found.completed, COUNT);
@@ -56,10 +57,10 @@ test("the newest of a long one, in order, and what isn't done yet", async () => 
 test("how many are kept", async () => {
   const seq = run.seq + 2 * 10 + 1;
   for (const [until, kept] of [[seq, 10], [seq + 1, 11], [1e9, COUNT]]) {
-    assert.equal((await store.latest_steps(run.id, 5, until)).kept, kept);
+    assert.equal((await store.latest_steps(run.id, 5, until, now)).kept, kept);
   }
 });
 
 test("none of a run without any", async () => {
-  assert.deepEqual(await store.latest_steps("r2", 5, 7), { steps: [], completed: 0, kept: 0 });
+  assert.deepEqual(await store.latest_steps("r2", 5, 7, now), { steps: [], completed: 0, kept: 0 });
 });
