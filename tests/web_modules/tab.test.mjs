@@ -170,3 +170,25 @@ test("nor does the time count that this page was frozen", async () => {
   assert.equal(await one.after(0), false);
   assert.equal(await one.after(STALE_AFTER + 1), true);
 });
+
+test("within the browser's own event the worker falls silent, the lock goes and the store is quiet", async () => {
+  const one = tab(NOTHING);
+  const told = [];
+  one.host.rest = (on) => told.push(["worker", on]);
+  one.leader.rest = (on) => told.push(["lock", on]);
+  one.store.quiet = (on) => told.push(["store", on]);
+  one.look = () => told.push(["look"]);
+  one.host.post = ({ op }) => told.push([op]);
+  const rest = [["worker", true], ["lock", true], ["store", true]];
+  const wake = [["store", false], ["worker", false], ["lock", false]];
+  for (const [state, expected] of [
+    ["hidden", [...wake, ["beat"], ["look"]]],
+    ["frozen", rest],
+    ["visible", [...wake, ["look"]]],
+    ["leaving", rest],
+  ]) {
+    told.length = 0;
+    one.turn(state, { event: "any", away: 0 });
+    assert.deepEqual(told, expected, state);
+  }
+});
