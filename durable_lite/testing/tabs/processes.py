@@ -20,7 +20,7 @@ from .waiting import until
 __all__ = ["crash", "kill_renderer", "machine_asleep", "renderer_pid", "sleep_machine"]
 
 _SPIN = 0.2  # seconds
-_ROUNDS = 12
+_ROUNDS = 3
 _SILENCE = 0.3  # seconds without an answer
 _PATIENCE = 10.0  # seconds
 
@@ -96,10 +96,12 @@ async def kill_renderer(page: Page) -> None:
 
 
 async def renderer_pid(page: Page) -> int:
-    """The id of the process that renders `page`: the one that computes while the page does, and only then.
+    """The id of the process that renders `page`: the one without which the page does not answer.
+
+    Those that compute while the page does are stopped first, each for a moment.
 
     Raises:
-        LeverFailed: It can't be told, since the page or others compute all the time; or this is not Linux.
+        LeverFailed: There is none, as the page does not answer anyway; or this is not Linux.
     """
     if sys.platform != "linux":
         raise LeverFailed(
@@ -109,23 +111,35 @@ async def renderer_pid(page: Page) -> int:
     if browser is None:
         raise LeverFailed("The page's context does not know its browser: use suspendable_browser()")
     session = await browser.new_browser_cdp_session()
-    extra: dict[int, float] = {}
     try:
         for _ in range(_ROUNDS):
             start = await _renderers(session)
             await answer(page.evaluate(_COMPUTE, _SPIN), "compute for a moment", timeout=_PATIENCE)
-            middle = await _renderers(session)
-            await asyncio.sleep(_SPIN)
-            end = await _renderers(session)
-            for pid in start.keys() & middle.keys() & end.keys():
-                spun, idle = middle[pid] - start[pid], end[pid] - middle[pid]
-                extra[pid] = extra.get(pid, 0.0) + spun - idle
-            first, second, *_ = [*sorted(extra.values(), reverse=True), 0.0, 0.0]
-            if first > 0.12 and first > 2 * second:
-                return max(extra, key=lambda pid: extra[pid])
+            spun = {pid: time - start.get(pid, 0.0) for pid, time in (await _renderers(session)).items()}
+            for pid in sorted(spun, key=lambda pid: spun[pid], reverse=True):
+                if await _needs(page, pid):
+                    return pid
     finally:
         await session.detach()
-    raise LeverFailed(f"Can't tell which process renders the page: seconds of extra work are {extra}")
+    raise LeverFailed(f"Can't tell which process renders the page: it answers without each of {sorted(spun)}")
+
+
+async def _needs(page: Page, pid: int) -> bool:
+    """Whether the page answers at once, but not while this process is stopped."""
+    try:
+        await answer(page.evaluate("0"), "answer", timeout=_SILENCE)
+        with _stopped(pid):
+            waiting = asyncio.ensure_future(page.evaluate("0"))
+            try:
+                await _stays_silent(waiting, pid)
+            except LeverFailed:
+                await _abandon(waiting)
+                return False
+        await asyncio.wait([waiting], timeout=_PATIENCE)
+        await _abandon(waiting)
+    except (LeverFailed, FileNotFoundError, ProcessLookupError):
+        return False  # the page is busy, or the process has ended
+    return True
 
 
 async def _renderers(session: CDPSession) -> dict[int, float]:
