@@ -159,8 +159,8 @@ async def test_a_machine_that_sleeps(suspendable_context, site, heir):
         pages = [await opened(context, site)]
         if heir == "with Python":
             pages.append(await opened(context, site))
-            for page in pages:
-                await executes(page, site)
+            await executes(pages[0], pages[1])
+            await executes(pages[1], pages[0])
         run = await trigger(pages[0], "pages", name="sleep", steps=30, seconds=0.2)
         await begun(site, "sleep", 4)
         leads = [await page.evaluate("tab.leads") for page in pages]
