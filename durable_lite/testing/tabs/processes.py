@@ -118,6 +118,7 @@ async def renderer_pid(page: Page) -> int:
             spun = {pid: time - start.get(pid, 0.0) for pid, time in (await _renderers(session)).items()}
             for pid in sorted(spun, key=lambda pid: spun[pid], reverse=True):
                 if await _needs(page, pid):
+                    await asyncio.sleep(_SPIN)  # it has things to catch up on, transactions among them
                     return pid
     finally:
         await session.detach()
