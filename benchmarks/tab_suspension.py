@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .floor import Table, percentile
+from .floor import Table
 
 HERE = Path(__file__).parent
 # Short enough that a suspension needn't last; a busy machine still beats in time.
@@ -72,16 +72,12 @@ async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
             await browser.context.add_init_script(GONE)
             stage = _Stage(browser.context, site)
             thaws = [await stage.thawed() for _ in range(rounds)]
-            _told(table, "thaw to first replayed step, p50", 100, thaws)
+            table.most("thaw to first replayed step, p50", 100, thaws, "ms", 0)
             for how in ("close", "crash", "freeze"):
                 for is_booted, limit in ((True, 150), (False, 1000)):
                     waits = [await stage.taken_over(how, is_booted) for _ in range(rounds)]
-                    _told(
-                        table,
-                        f"take-over after {how}, Python {'' if is_booted else 'not '}booted, p50",
-                        limit,
-                        waits,
-                    )
+                    what = f"take-over after {how}, Python {'' if is_booted else 'not '}booted, p50"
+                    table.most(what, limit, waits, "ms", 0)
             limit = (STALE_AFTER + 2) * 1000
             slept = [await stage.taken_over("sleep", True) for _ in range(rounds)]
             table.most("take-over after SIGSTOP, of a staleAfter of 2 s", limit, slept, "ms", 0)
@@ -97,11 +93,6 @@ async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
                 )
 
 
-def _told(table: Table, what: str, limit: float, values: list[float]) -> None:
-    low, high, p50 = min(values), max(values), percentile(values, 0.5)
-    table.add(what, f"<= {limit:g} ms", f"{p50:,.0f} ({low:,.0f} to {high:,.0f}) ms", p50 <= limit)
-
-
 class _Stage:
     """Pages of one store, each round of its own."""
 
@@ -113,12 +104,9 @@ class _Stage:
         return f"indexeddb:suspension-{self.rounds}"
 
     async def _opened(self, store: str, **options: Any) -> Any:
-        from durable_lite.testing import tabs
+        from e2e.tab import opened
 
-        page = await self.context.new_page()
-        await page.goto(self.site.url(store=store, **(QUICK | options)))
-        await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open")
-        return page
+        return await opened(self.context, self.site, store=store, **(QUICK | options))
 
     async def _booted(self, page: Any, others: list[Any]) -> None:
         """A run comes that this tab executes, since the others don't ask for the lock."""

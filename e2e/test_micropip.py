@@ -9,6 +9,7 @@ from durable_lite.web.build import Plan, build
 from e2e.durable_site import serve
 from e2e.tab import ended, opened, trigger
 from e2e.test_tab import failure
+from tests.web.support import own_wheel
 
 SITE = Path(__file__).parents[1] / ".cache/pyodide/site"
 JOBS = """\
@@ -22,20 +23,6 @@ async def greets(ctx: Context) -> str:
     return await ctx.step("greet", greetings.greet)
 """
 pytestmark = pytest.mark.timeout(120)
-
-
-def wheel(folder, name, source, needs=()):
-    path = folder / f"{name}-1.0-py3-none-any.whl"
-    metadata = [
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        *(f"Requires-Dist: {one}\n" for one in needs),
-    ]
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}.py", source)
-        archive.writestr(f"{name}-1.0.dist-info/METADATA", "".join(metadata))
-        archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
-    return path
 
 
 @pytest.fixture
@@ -60,8 +47,9 @@ async def test_what_a_package_needs_comes_along(suspendable_context, begin, tmp_
     build(Plan(out, jobs=jobs, wheels=(micropip,), brotli=False))
     with serve(out) as site:
         needed = f"words @ {site.base}/words-1.0-py3-none-any.whl"
-        wheel(out, "words", "HELLO = 'hello'\n")
-        wheel(out, "greetings", "import words\n\nasync def greet():\n    return words.HELLO\n", [needed])
+        own_wheel(out, "words", source="HELLO = 'hello'\n")
+        greets = "import words\n\nasync def greet():\n    return words.HELLO\n"
+        own_wheel(out, "greetings", [needed], source=greets)
         async with suspendable_context() as context:
             url = f"{site.base}/greetings-1.0-py3-none-any.whl"
             page = await opened(context, site, packages=[url], micropip=True)

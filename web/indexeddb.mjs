@@ -7,7 +7,7 @@ import { Bridge } from "./bridge.mjs";
 import { Database, done, RolledBack, under } from "./database.mjs";
 import { list } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
-import { bare, claim, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
+import { bare, claim, end, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
 
@@ -429,16 +429,7 @@ export class IndexedDBStore {
   async cancel_run(id, now) {
     const run = await this.transact(["runs", "steps", "events", "leases"], WRITE, async (t) => {
       const run = await existing(t, id);
-      s.check(id, run.status, "CANCELLED");
-      /** @type {Lease | undefined} */
-      const lease = await done(t.objectStore("leases").get(id));
-      t.objectStore("leases").delete(id);
-      const row = {
-        ...{ ...run, status: "CANCELLED", generation: run.generation + 1, claimable: 0, ready_at: null },
-        ...{ finished_at: now, key_live: 0 },
-        ...(lease && { executed: lease.executed, last_seen_at: lease.heartbeat_at }),
-      };
-      return record(t, row, now, "run.cancelled", {});
+      return end(t, { ...run, key_live: 0 }, "CANCELLED", now, "run.cancelled", {});
     });
     this.announce({ run_id: id, claimable: false, step: false });
     return run;

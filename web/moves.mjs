@@ -1,7 +1,7 @@
 /** A run's way out of a store and into it, inside the transaction of one verb. */
 
 import { done } from "./database.mjs";
-import { existing, find, forget, holderOfKey, put, record } from "./rows.mjs";
+import { end, existing, find, forget, holderOfKey, put, record } from "./rows.mjs";
 import * as s from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
@@ -12,15 +12,8 @@ import * as s from "./statuses.mjs";
 export async function leave(t, id, now) {
   const run = await existing(t, id);
   if (run.status === "MOVED") return run;
-  s.check(id, run.status, "MOVED");
-  /** @type {import("./records.mjs").Lease | undefined} */
-  const lease = await done(t.objectStore("leases").get(id));
-  t.objectStore("leases").delete(id);
-  const row = {
-    ...{ ...run, status: "MOVED", generation: run.generation + 1, claimable: 0, ready_at: null, finished_at: now },
-    ...(lease && { executed: lease.executed, last_seen_at: lease.heartbeat_at }),
-  };
-  return record(t, row, now, "run.moved", { direction: "out", from: run.status, ready_at: run.ready_at });
+  const data = { direction: "out", from: run.status, ready_at: run.ready_at };
+  return end(t, run, "MOVED", now, "run.moved", data);
 }
 
 /** @param {Transaction} t @param {Moved} moved @param {number} now @returns {Promise<Run>} */

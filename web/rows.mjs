@@ -79,6 +79,27 @@ export async function record(t, run, at, type, data) {
 }
 
 /**
+ * An outsider ends a run, whoever holds it.
+ * @param {Transaction} t
+ * @param {Run} run
+ * @param {string} status
+ * @param {number} now
+ * @param {string} type
+ * @param {object} data
+ */
+export async function end(t, run, status, now, type, data) {
+  s.check(run.id, run.status, status);
+  /** @type {import("./records.mjs").Lease | undefined} */
+  const lease = await done(t.objectStore("leases").get(run.id));
+  t.objectStore("leases").delete(run.id);
+  const row = {
+    ...{ ...run, status, generation: run.generation + 1, claimable: 0, ready_at: null, finished_at: now },
+    ...(lease && { executed: lease.executed, last_seen_at: lease.heartbeat_at }),
+  };
+  return record(t, row, now, type, data);
+}
+
+/**
  * The run that answers for a key; one whose time is up lets go of it here.
  * @param {Transaction} t
  * @param {string} job

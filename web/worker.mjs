@@ -187,17 +187,21 @@ async function installed(python, wheels) {
   await micropip.install(python.toPy(wheels));
 }
 
+/** @param {string} url @param {string} [what] @param {RequestInit} [options] */
+async function fetched(url, what = "", options = {}) {
+  const answer = await fetch(url, options).catch(() => null);
+  if (!answer?.ok) throw new StartError(`${what}${url} can't be fetched (${answer?.status ?? "no answer"})`);
+  return answer;
+}
+
 /** @param {string} url */
 async function fetchLibrary(url) {
-  const answer = await fetch(url).catch(() => null);
-  if (!answer?.ok) throw new StartError(`${url} can't be fetched (${answer?.status ?? "no answer"})`);
-  return new Uint8Array(await answer.arrayBuffer());
+  return new Uint8Array(await (await fetched(url)).arrayBuffer());
 }
 
 /** @param {string} url */
 async function fetchJob(url) {
-  const answer = await fetch(url, { cache: "no-cache" }).catch(() => null);
-  if (!answer?.ok) throw new StartError(`the job file ${url} can't be fetched (${answer?.status ?? "no answer"})`);
+  const answer = await fetched(url, "the job file ", { cache: "no-cache" });
   const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "");
   if (!/^[^\W\d]\w*\.py$/.test(name)) throw new StartError(`the job file ${url} has no name of a Python module`);
   return { name, text: await answer.text() };

@@ -88,12 +88,13 @@ def _variable(name: str) -> str:
 def _taken(found: re.Match[str]) -> str:
     """An import, as constants of the module's object."""
     whole, named, module = found.groups()
-    target = whole or f"{{ {_renamed(named, ':')} }}"
+    renamed = (re.sub(r"\s+as\s+", ": ", one) for one in _names(named or ""))
+    target = whole or f"{{ {', '.join(renamed)} }}"
     return f"const {target} = {_variable(module)};\n"
 
 
-def _renamed(names: str, sign: str) -> str:
-    return ", ".join(re.sub(r"\s+as\s+", f"{sign} ", one.strip()) for one in names.split(",") if one.strip())
+def _names(listed: str) -> list[str]:
+    return [one.strip() for one in listed.split(",") if one.strip()]
 
 
 def _body(source: str) -> tuple[str, list[str]]:
@@ -106,13 +107,12 @@ def _body(source: str) -> tuple[str, list[str]]:
     def reexported(found: re.Match[str]) -> str:
         if " as " in found[1]:
             raise NotJoinable(f"renamed: {found[0].strip()}")
-        given = [one.strip() for one in found[1].split(",") if one.strip()]
-        names.extend(given)
-        new = [one for one in given if one not in imported]
+        names.extend(_names(found[1]))
+        new = [one for one in _names(found[1]) if one not in imported]
         return f"const {{ {', '.join(new)} }} = {_variable(found[2])};\n" if new else ""
 
     def exported(found: re.Match[str]) -> str:
-        names.extend(one.strip() for one in found[1].split(",") if one.strip())
+        names.extend(_names(found[1]))
         return ""
 
     def declared(found: re.Match[str]) -> str:

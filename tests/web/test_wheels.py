@@ -12,25 +12,12 @@ import pytest
 
 from durable_lite.web.modules import page_modules
 from durable_lite.web.wheel import make_wheel, members
-from tests.web.support import PYODIDE, boot, command, manifest, refused, run
+from tests.web.support import PYODIDE, boot, command, manifest, own_wheel, refused, run
 
 
 def the_wheel(build):
     (url,) = (url for url, entry in manifest(build)["files"].items() if entry["kind"] == "wheel")
     return build / url
-
-
-def own_wheel(path, name="helper", requires=(), tag="py3-none-any", source="ANSWER = 42\n"):
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"]
-    metadata += [f"Requires-Dist: {one}\n" for one in requires]
-    wheel = path / f"{name}-1.0-{tag}.whl"
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{name}.py", source)
-        archive.writestr(f"{info}/METADATA", "".join(metadata))
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return wheel
 
 
 class TestOurs:
