@@ -4,7 +4,8 @@
  */
 
 import { Bridge } from "./bridge.mjs";
-import { Database, done, RolledBack, under } from "./database.mjs";
+import { Connection } from "./connection.mjs";
+import { done, under } from "./database.mjs";
 import { list } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
 import { bare, claim, end, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
@@ -15,106 +16,28 @@ import * as s from "./statuses.mjs";
 /** @typedef {import("./records.mjs").Step} Step */
 /** @typedef {import("./records.mjs").Lease} Lease */
 /** @typedef {import("./records.mjs").Refusal} Refusal */
-/** @typedef {import("./records.mjs").Change} Change */
 /** @typedef {import("./records.mjs").StoredEvent} StoredEvent */
 /** @typedef {IDBTransaction} Transaction */
 
-const PREFIX = "durable-lite:";
 const WRITE = "readwrite";
 
 /** @param {Step} a @param {Step} b */
 const byStart = (a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]);
 
-export class IndexedDBStore {
+export class IndexedDBStore extends Connection {
   /**
    * @param {string} name of the store: a database `durable-lite:<name>` of this origin
    * @param {{durability?: import("./database.mjs").Durability}} [options]
    */
   constructor(name, { durability = "strict" } = {}) {
-    this.name = name;
-    this.database = new Database(PREFIX + name, durability);
-    // Whoever clears a site's data tells nobody that runs are gone.
-    this.database.onlost = () => this.tell([{ run_id: null, claimable: false, step: false }]);
-    /** @type {Set<(changes: Change[]) => void>} */
-    this.listeners = new Set();
-    /** @type {BroadcastChannel | null} */
-    this.channel = null;
+    super(name, { durability });
     this.saves = new Saves(this);
-    /** @type {Promise<void> | null} while the tab is about to be frozen */
-    this.silence = null;
-    this.speak = () => {};
-  }
-
-  // Life
-
-  async open() {
-    await this.database.open();
-    if (this.channel || typeof BroadcastChannel === "undefined") return;
-    this.channel = new BroadcastChannel(PREFIX + this.name);
-    this.channel.onmessage = ({ data }) => this.tell(data);
-    /** @type {any} */ (this.channel).unref?.(); // on Node it would keep the process alive
   }
 
   async close() {
     this.quiet(false);
     await this.saves.finished;
-    this.channel?.close();
-    this.channel = null;
-    this.database.close();
-  }
-
-  /**
-   * Hear what is committed, by this store and by all others of the same name. Returns what ends it.
-   * @param {(changes: Change[]) => void} listener
-   */
-  listen(listener) {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  /** @param {Change[]} changes */
-  tell(changes) {
-    for (const listener of [...this.listeners]) listener(changes);
-  }
-
-  /** @param {...Change} changes */
-  announce(...changes) {
-    if (!changes.length) return;
-    this.channel?.postMessage(changes);
-    this.tell(changes);
-  }
-
-  /**
-   * Begin nothing from now on, and end what has begun, to begin it anew when this is over: a frozen
-   * transaction blocks every other tab.
-   * @param {boolean} on
-   */
-  quiet(on) {
-    if (on) {
-      this.silence ??= new Promise((resolve) => (this.speak = resolve));
-      this.database.rollBack();
-    } else {
-      this.silence = null;
-      this.speak();
-    }
-  }
-
-  /**
-   * @template T
-   * @param {string | string[]} stores
-   * @param {IDBTransactionMode} mode
-   * @param {(t: Transaction) => Promise<T>} body may be called again
-   * @returns {Promise<T>}
-   */
-  async transact(stores, mode, body) {
-    for (;;) {
-      while (this.silence) await this.silence;
-      try {
-        return await this.database.transact(stores, /** @type {"readonly" | "readwrite"} */ (mode), body);
-      } catch (error) {
-        if (!(error instanceof RolledBack)) throw error;
-      }
-    }
+    super.close();
   }
 
   // Runs

@@ -91,10 +91,8 @@ class Tab:
         self.app.pause(not on)
 
     def rest(self, on: bool) -> None:
-        """The tab may be frozen at any moment: touch no store. Off: see at once what that cost."""
+        """The tab may be frozen at any moment: touch no store. Timers that are due see what that cost."""
         self.store.quiet(on)
-        if not on:
-            self.app.look()
 
     def beat(self) -> None:
         """The page was hidden: perhaps the last that we hear."""
