@@ -54,6 +54,21 @@ const get = async () => {
 };
 """
 
+# A transaction is open for two thirds of the time.
+MOSTLY_WRITING = """
+const turn = async () => {
+  const database = await open();
+  const transaction = database.transaction("kept", "readwrite");
+  const end = performance.now() + 60;
+  const again = () => {
+    if (performance.now() < end) transaction.objectStore("kept").put(1, "busy").onsuccess = again;
+  };
+  again();
+  transaction.oncomplete = () => { database.close(); setTimeout(turn, 30); };
+};
+turn();
+"""
+
 
 async def opened(context, site, name="ticking.html") -> Page:
     page = await context.new_page()
@@ -239,6 +254,15 @@ class TestProcesses:
             async with tabs.machine_asleep(page):
                 with pytest.raises(tabs.LeverFailed, match="No answer"):
                     await tabs.frozen(page)
+
+    async def test_who_is_stopped_keeps_no_other_page_from_writing(self, suspendable_context, site):
+        async with suspendable_context() as context:
+            observer, page = await opened(context, site, "plain.html"), await opened(context, site)
+            await page.evaluate(f"() => {{ {DATABASE} {MOSTLY_WRITING} }}")
+            for _ in range(3):
+                async with tabs.machine_asleep(page):
+                    written = observer.evaluate(f"(async () => {{ {DATABASE} return put(7); }})()")
+                    assert await asyncio.wait_for(written, 5) == ""
 
 
 class TestBrowser:

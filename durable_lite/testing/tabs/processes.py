@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.async_api import CDPSession, Page
 
@@ -24,6 +25,32 @@ _ROUNDS = 3
 _SILENCE = 0.3  # seconds without an answer
 _PATIENCE = 10.0  # seconds
 
+_TRIES = 10
+
+# Whether a transaction on all of each database of the origin gets its turn.
+_WRITES = """async () => {
+  for (const { name } of await indexedDB.databases()) {
+    const database = await new Promise((resolve, reject) => {
+      const opening = indexedDB.open(name);
+      opening.onsuccess = () => resolve(opening.result);
+      opening.onerror = () => reject(opening.error);
+    });
+    try {
+      if (!database.objectStoreNames.length) continue;
+      const transaction = database.transaction([...database.objectStoreNames], "readwrite");
+      const turn = await new Promise(resolve => {
+        transaction.oncomplete = () => resolve(true);
+        setTimeout(resolve, 500, false);
+      });
+      if (turn) continue;
+      transaction.abort();
+      return false;
+    } finally {
+      database.close();
+    }
+  }
+  return true;
+}"""
 _COMPUTE = "seconds => { const end = performance.now() + 1000 * seconds; while (performance.now() < end); }"
 
 
@@ -37,14 +64,30 @@ async def sleep_machine(page: Page, seconds: float) -> None:
 async def machine_asleep(page: Page) -> AsyncIterator[None]:
     """Stop the process of `page` (SIGSTOP) and let it continue (SIGCONT) at the end.
 
-    As on a laptop whose lid was closed, nothing tells the page: no event, locks and transactions stay as
-    they are, and the clock has moved on when it wakes up. Other pages of the same site can share the
-    process and stop as well. Until it wakes up nothing that asks the page returns. Linux only.
+    As on a laptop whose lid was closed, nothing tells the page: no event, locks stay as they are, and the
+    clock has moved on when it wakes up. Other pages of the same site can share the process and stop as
+    well. Until it wakes up nothing that asks the page returns. Linux only.
+
+    A machine that sleeps stops the browser, too, with all its timers. Here the browser goes on, and lets
+    other pages wait for a minute for a transaction that the stopped page has open: so it is stopped at a
+    moment when it keeps no other page of its origin from writing.
 
     Raises:
         LeverFailed: The process can't be told, does not stop, or does not continue.
     """
     pid = await renderer_pid(page)
+    for _ in range(_TRIES):
+        async with _asleep(page, pid):
+            if free := not await _keeps_others_waiting(page):
+                yield
+        if free:
+            return
+        await asyncio.sleep(_SPIN)
+    raise LeverFailed(f"Process {pid} has a transaction open whenever it is stopped")
+
+
+@asynccontextmanager
+async def _asleep(page: Page, pid: int) -> AsyncIterator[None]:
     with _stopped(pid):
         waiting = asyncio.ensure_future(page.evaluate("0"))
         try:
@@ -58,6 +101,17 @@ async def machine_asleep(page: Page) -> AsyncIterator[None]:
         await _abandon(waiting)
         raise LeverFailed(f"Process {pid} was continued, but its page does not answer")
     await _abandon(waiting)  # it may have failed, if the page was closed or killed in its sleep
+
+
+async def _keeps_others_waiting(page: Page) -> bool:
+    """Whether another page of this origin can't write to a database; if there is none, nobody waits."""
+    origin = urlsplit(page.url)[:2]
+    for other in page.context.pages:
+        if other is not page and urlsplit(other.url)[:2] == origin:
+            with suppress(LeverFailed):  # it shares the process
+                found: bool = await answer(other.evaluate(_WRITES), "write to a database", timeout=_PATIENCE)
+                return not found
+    return False
 
 
 async def crash(page: Page) -> None:
