@@ -17,6 +17,7 @@ NAMES = (
     "statements",
     "retained",
     "waiting",
+    "waits",
     "tab",
     "tab_suspension",
 )

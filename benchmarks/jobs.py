@@ -52,3 +52,14 @@ async def note(run_id: str) -> None:
 @job
 async def waiting(ctx: Context) -> None:
     await ctx.sleep("long", "30d")
+
+
+@job
+async def waits(ctx: Context) -> None:
+    await ctx.wait_for_token("token", timeout="1d")
+    await ctx.step("new", note, ctx.run.id)
+
+
+@job
+async def parent(ctx: Context, payload: dict[str, Any]) -> None:
+    await ctx.call_many("children", short, [None] * payload["children"])

@@ -30,7 +30,7 @@ async def _concurrent(durability: str, runs: int, steps: int) -> float:
             return runs * steps / (time.perf_counter() - start)
 
 
-async def _short_runs(durability: str, runs: int) -> float:
+async def short_runs(durability: str, runs: int) -> float:
     """Trigger, claim, one step, complete: all triggered at once, 64 executing at a time."""
     with folder() as where:
         async with Durable(f"sqlite:{where / 'a.db'}", jobs, durability=durability, concurrency=64) as app:
@@ -67,7 +67,7 @@ def run(table: Table, rounds: int) -> None:
     ratios, ours = [], []
     for _ in range(rounds):
         before = raw_inserts("relaxed", 5000)
-        figure = asyncio.run(_short_runs("relaxed", 2000))
+        figure = asyncio.run(short_runs("relaxed", 2000))
         ours.append(figure)
         ratios.append(figure / ((before + raw_inserts("relaxed", 5000)) / 2))
     print(f"       short runs/s {spread(ours)}")

@@ -6,6 +6,7 @@ from .context import Context, RunInfo, current
 from .durable import Durable
 from .errors import (
     AbortRun,
+    ChildFailed,
     Conflict,
     DurableError,
     InvalidDocument,
@@ -24,6 +25,9 @@ from .errors import (
     StoreError,
     StoreUnavailable,
     SyncStepError,
+    TokenFailed,
+    TokenNotFound,
+    TokenTimeout,
     TooLarge,
     UnknownJob,
 )
@@ -32,12 +36,15 @@ from .job import Job, job
 from .retry import Retry
 from .run import Run, RunPage
 from .status import Status
+from .steering import TokenPage
 from .step import step
+from .tokens import Token
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AbortRun",
+    "ChildFailed",
     "Conflict",
     "Context",
     "Durable",
@@ -66,6 +73,11 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "SyncStepError",
+    "Token",
+    "TokenFailed",
+    "TokenNotFound",
+    "TokenPage",
+    "TokenTimeout",
     "TooLarge",
     "UnknownJob",
     "current",

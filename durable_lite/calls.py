@@ -10,13 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import codec, failures
+from .children import create_child
 from .errors import KeyReused, NotSerializable, StepTimeout, TooLarge
 from .events import EventType
+from .guarded import Verb
 from .inflight import Scope
 from .records import Checkpoint, NewEvent, StepRow
 from .retry import Retry
-from .shapes import return_shape
-from .step import StepOptions, digest, function_name, is_async, options_of
+from .shapes import Shape, return_shape
+from .step import StepOptions, digest, function_name
+from .stepcall import StepCall
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -31,58 +34,13 @@ ONCE = Retry(max_attempts=1)
 _BREATH, _STEPS = 0.002, 100
 
 
+def _value(kind: str, ref: str | None, output: str, shape: Shape | None) -> Any:
+    """What a call returns for its stored output; a trigger returns the id of its run."""
+    return ref if kind == "trigger" else codec.decode(output, shape)
+
+
 def _same(error: BaseException) -> BaseException:
     return error
-
-
-class StepCall:
-    """A step in flight: what to do, its task, and the callers that wait for its output."""
-
-    __slots__ = (
-        "abandoned", "args", "cut_off", "error", "fn", "kwargs", "left", "name", "options", "output", "own",
-        "parent", "path", "saving", "shape", "task", "timed_out", "waiters",
-    )  # fmt: skip
-
-    def __init__(
-        self, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions, parent: Scope
-    ) -> None:
-        self.path, self.fn, self.args, self.kwargs = path, fn, args, kwargs
-        self.name, self.options, self.shape = function_name(fn), options_of(fn, options), return_shape(fn)
-        self.parent = parent
-        self.own = Scope(path, parent.owner, sync=not is_async(fn))
-        self.task: Any = None  # until its first part has run, and for good if that was all
-        self.waiters: list[asyncio.Future[None]] = []
-        self.output: str | None = None
-        self.error: Callable[[], BaseException] | None = None
-        self.left = False  # the last caller that waited went away
-        self.saving = False  # its result is on its way to the store: too late to cancel
-        self.timed_out = False
-        self.abandoned = False  # a sync function runs on, but nobody wants its result
-        self.cut_off = False  # abandoned amid calls of its own: what it still returns is made without them
-
-    def cancel(self) -> None:
-        if not self.saving:
-            self.abandoned = True
-            self.cut_off |= self.own.active > 0
-            if self.task is not None:  # else its first part is running: `_start` cancels it
-                self.task.cancel()
-
-    def answer(self, output: str) -> None:
-        self.output = output
-        self._wake()
-
-    def fail(self, make: Callable[[], BaseException]) -> None:
-        self.error = make
-        self._wake()
-
-    def _wake(self) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def drop(self) -> None:
-        for waiter in self.waiters:
-            waiter.cancel()
 
 
 class Calls:
@@ -100,9 +58,13 @@ class Calls:
     # Steps
 
     async def step(
-        self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
-    ) -> Any:
-        """Execute `fn` once for `path`; every call gets the stored value, or the stored failure."""
+        self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions,
+        kind: str = "step", name: str | None = None, shape: Shape | None = None,
+    ) -> Any:  # fmt: skip
+        """Execute `fn` once for `path`; every call gets the stored value, or the stored failure.
+
+        A wait of another `kind` says its `name`, and the `shape` of the text that `fn` returns.
+        """
         execution = self._execution
         if not execution.running:
             await execution.refuse_call()
@@ -113,18 +75,20 @@ class Calls:
         if call is None:
             memo = self.memo.get(path)
             if memo is not None:
-                if memo.kind != "step":
-                    raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a step too")
-                self._notice_reuse(path, memo.name, memo.arguments, fn, args, kwargs)
+                if memo.kind != kind:
+                    raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a {kind} too")
+                self._notice_reuse(path, memo.name, memo.arguments, name or function_name(fn), args, kwargs)
                 if memo.output is not None:
                     self._inflight.touch()
-                    return codec.decode(memo.output, return_shape(fn))
+                    return _value(kind, memo.ref, memo.output, return_shape(fn) if kind == "step" else shape)
                 if memo.state == "failed" and memo.attempt == execution.attempt and memo.error is not None:
                     self._inflight.touch()
                     raise failures.rebuild(memo.error, path)
             if execution.must_sweep():
                 await execution.sweep()
-            call = self.active.get(path) or self._start(scope, path, fn, args, kwargs, options)
+            call = self.active.get(path) or self._start(
+                StepCall(path, fn, args, kwargs, options, scope, kind, name, shape)
+            )
             if call.output is not None or call.error is not None:
                 if self._breathless():  # it ended without a turn of the event loop
                     await asyncio.sleep(0)
@@ -132,7 +96,7 @@ class Calls:
                 return await self._answer(call)
         else:
             arguments = digest(call.args, call.kwargs) if self._engine.strict else None
-            self._notice_reuse(path, call.name, arguments, fn, args, kwargs)
+            self._notice_reuse(path, call.name, arguments, name or function_name(fn), args, kwargs)
         waiter: asyncio.Future[None] = asyncio.Future(loop=execution.loop)
         call.waiters.append(waiter)
         try:
@@ -152,13 +116,11 @@ class Calls:
             raise call.error()
         if self._execution.replay_now():
             await self._execution.replay_from_here()
-        return codec.decode(call.output, call.shape)
+        return _value(call.kind, call.ref, call.output, call.shape)
 
-    def _start(
-        self, scope: Scope, path: str, fn: Callable[..., Any], args: Any, kwargs: Any, options: StepOptions
-    ) -> StepCall:
-        call = self.active[path] = StepCall(path, fn, args, kwargs, options, scope)
-        self._inflight.enter(scope)
+    def _start(self, call: StepCall) -> StepCall:
+        self.active[call.path] = call
+        self._inflight.enter(call.parent)
         call.task = self._engine.tasks.start(self._run(call))
         if call.abandoned and call.task is not None:
             call.task.cancel()
@@ -256,16 +218,28 @@ class Calls:
 
     async def _succeed(self, call: StepCall, value: Any, started: float, count: int) -> None:
         execution, path = self._execution, call.path
-        output = codec.encode(value, call.shape, key=path, limit=self._engine.max_value_bytes)
+        limit = self._engine.max_value_bytes
+        verb: Verb
+        args: tuple[Any, ...] = ()
+        if call.kind == "step":
+            output, verb = codec.encode(value, call.shape, key=path, limit=limit), self._store.save_step
+        else:
+            (output, run, token), verb = value, self._store.save_step
+            if (size := len(output) if output.isascii() else len(output.encode())) > limit:
+                raise TooLarge(path, size, limit)
+            if run is not None:
+                verb, args = partial(create_child, self._store, call), (run,)
+            elif token is not None:
+                verb, args = self._store.create_token, (token,)
         arguments = digest(call.args, call.kwargs) if self._engine.strict else None
         call.saving = True
         row = StepRow(
-            execution.run_id, path, execution.next_seq(), "step", "completed", call.name, arguments, output,
-            None, count, execution.attempt, execution.generation, started, self._engine.clock.now(), None,
-            call.options.title,
+            execution.run_id, path, execution.next_seq(), call.kind, "completed", call.name, arguments,
+            output, None, count, execution.attempt, execution.generation, started, self._engine.clock.now(),
+            None, call.options.title, call.ref,
         )  # fmt: skip
-        if await execution.write(self._store.save_step, row):
-            self.memo[path] = row
+        if await execution.write(verb, row, *args):
+            self.memo[path] = row if row.ref == call.ref else row._replace(ref=call.ref)
             call.answer(output)
 
     async def _fail(self, call: StepCall, error: BaseException, started: float, count: int) -> float | None:
@@ -280,8 +254,8 @@ class Calls:
         state, text = ("retrying" if again else "failed"), failures.describe(error, path)
         call.saving = True
         row = StepRow(
-            execution.run_id, path, None, "step", state, call.name, None, None, text, count,
-            execution.attempt, execution.generation, started, now, wake_at, call.options.title,
+            execution.run_id, path, None, call.kind, state, call.name, None, None, text, count,
+            execution.attempt, execution.generation, started, now, wake_at, call.options.title, call.ref,
         )  # fmt: skip
         event = NewEvent(
             execution.next_seq(), now, EventType.STEP_FAILED, failures.event(text, count, wake_at)
@@ -362,12 +336,11 @@ class Calls:
         path: str,
         name: str | None,
         arguments: str | None,
-        fn: Callable[..., Any],
+        now: str,
         args: Any,
         kwargs: Any,
     ) -> None:
         """A key that is used again with another function, or under `strict` other arguments."""
-        now = function_name(fn)
         if name is not None and now != name:
             message = f"key {path!r} is used for {now}, but its output is that of {name}"
         elif self._engine.strict and arguments is not None and digest(args, kwargs) != arguments:

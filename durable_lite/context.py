@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, Unpack, overload
 
 from . import keys
 from .calls import current_scope
 from .durations import count, moment, number, seconds
 from .errors import DurableError, InvalidOption, RunCancelled, SyncStepError
 from .inflight import Scope
+from .job import Job
 from .retry import Retry
 from .step import NO_OPTIONS, Duration, StepOptions
+from .tokens import Token
+from .trigger import TriggerOptions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,6 +45,7 @@ class RunInfo(NamedTuple):
     created_at: float
     started_at: float
     deadline: float | None
+    parent: str | None  # the run that started this one
 
 
 class Log:
@@ -180,6 +185,99 @@ class Context:
         wake_at = moment(when, f"sleep_until {key!r}")
         await self._execution.calls.sleep(scope, scope.prefix + keys.escape(key), lambda now: wake_at)
 
+    # Tokens and events
+
+    @overload
+    async def create_token(self, key: str, *, timeout: Duration) -> Token[Any]: ...
+    @overload
+    async def create_token(self, key: str, *, timeout: Duration, type: type[T]) -> Token[T]: ...
+
+    async def create_token(self, key: str, *, timeout: Duration, type: Any = Any) -> Token[Any]:
+        """A promise for somebody outside to keep: hand out `token.id`, then `await token.wait()`.
+
+        `app.complete_token(id, value)` keeps it. The deadline is fixed when it is first created. A value
+        that isn't of `type` raises `InvalidPayload` where it is waited for.
+        """
+        scope, path = self._place("create_token", key)
+        limit = seconds(timeout, f"token {key!r}: timeout")
+        return await self._execution.tokens.create(scope, path, limit, type, self._options)
+
+    @overload
+    async def wait_for_token(self, key: str, *, timeout: Duration) -> Any: ...
+    @overload
+    async def wait_for_token(self, key: str, *, timeout: Duration, type: type[T]) -> T: ...
+
+    async def wait_for_token(self, key: str, *, timeout: Duration, type: Any = Any) -> Any:
+        """`create_token`, for somebody who finds its id in a list of tokens, and `wait`."""
+        return await (await self.create_token(key, timeout=timeout, type=type)).wait()
+
+    # Other runs
+
+    async def trigger(
+        self, key: str, job: Job[I, Any] | str, payload: I | Mapping[str, Any] | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> str:  # fmt: skip
+        """Start a run and go on; returns its id. Once per key, and cancelled when this run is cancelled.
+
+        The options are those of `Durable.trigger`; an `idempotency_key` has the scope of this run
+        unless `scope` says otherwise.
+        """
+        scope, path = self._place("trigger", key)
+        children = self._execution.children
+        found = children.job(job)
+        run_id: str = await self._execution.calls.step(
+            scope, path, partial(children.start, path, found, options), (payload,), {}, self._options,
+            "trigger", found.name,
+        )  # fmt: skip
+        return run_id
+
+    @overload
+    async def call(
+        self, key: str, job: Job[I, T], payload: I | Mapping[str, Any] | None = None,
+        **options: Unpack[TriggerOptions],
+    ) -> T: ...  # fmt: skip
+    @overload
+    async def call(
+        self, key: str, job: str, payload: Any = None, **options: Unpack[TriggerOptions]
+    ) -> Any: ...
+
+    async def call(self, key: str, job: Any, payload: Any = None, **options: Unpack[TriggerOptions]) -> Any:
+        """Start a run and wait for its output, holding no slot meanwhile. Raises `ChildFailed`."""
+        scope, path = self._place("call", key)
+        children = self._execution.children
+        found = children.job_to_call(job, options)
+        return await self._execution.calls.step(
+            scope, path, partial(children.join, path, found, options, False), ([payload],), {}, self._options,
+            "call", found.name, found.output,
+        )  # fmt: skip
+
+    @overload
+    async def call_many(
+        self, key: str, job: Job[I, T], payloads: Iterable[I | Mapping[str, Any]],
+        **options: Unpack[TriggerOptions],
+    ) -> list[T]: ...  # fmt: skip
+    @overload
+    async def call_many(
+        self, key: str, job: str, payloads: Iterable[Any], **options: Unpack[TriggerOptions]
+    ) -> list[Any]: ...
+
+    async def call_many(
+        self, key: str, job: Any, payloads: Iterable[Any], **options: Unpack[TriggerOptions]
+    ) -> list[Any]:
+        """One child run for each payload, started together; their outputs in order.
+
+        Wakes once, when all have completed, or as soon as one has ended otherwise: `ChildFailed`. The
+        others go on then; tried again, only children that had not completed are started anew.
+        """
+        scope, path = self._place("call_many", key)
+        children, given = self._execution.children, list(payloads)
+        found = children.job_to_call(job, options)
+        outputs: list[Any] = await self._execution.calls.step(
+            scope, path, partial(children.join, path, found, options, True), (given,), {}, self._options,
+            "call", found.name, found.output,
+        )  # fmt: skip
+        return outputs
+
     # Telling
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
@@ -209,6 +307,7 @@ class Context:
         return RunInfo(
             row.id, row.job, row.version, row.attempt, row.queue, json.loads(row.trigger), row.environment,
             tuple(json.loads(row.tags)), row.created_at, row.started_at or row.created_at, row.deadline,
+            row.parent_id,
         )  # fmt: skip
 
     # Cooperative cancellation
@@ -228,6 +327,10 @@ class Context:
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Call this when the run is cancelled or times out, to forward the cancel elsewhere."""
         self._execution.cancel_callbacks.append(callback)
+
+    def _place(self, call: str, key: str) -> tuple[Scope, str]:
+        scope = self._scope(call)
+        return scope, scope.prefix + keys.escape(key)
 
     def _scope(self, call: str) -> Scope:
         scope = self._execution.scope()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack, overload
 
-from . import codec, moving
 from .codec import MAX_VALUE_BYTES
-from .durations import count, flag, moment, optional_seconds, seconds
+from .durations import count, flag, optional_seconds, seconds
 from .engine import Options, logger
-from .errors import DurableError, InvalidOption, InvalidPayload, KeyReused, RunNotFound
+from .errors import DurableError, InvalidOption, InvalidPayload, KeyReused
 from .ids import IdMaker
 from .job import Job, Jobs, collect_jobs, find_job
 from .listeners import Listener, Listeners
 from .ports import Clock, Entropy, Offload, Store
 from .ports_system import SystemClock, SystemEntropy, default_offload
-from .records import Created, LogRow, NewRun, RunFilter, RunRow, StepRow
-from .run import Run, RunPage
-from .runlog import ENGINE
-from .status import Status
+from .records import Created, NewRun
+from .run import Run
+from .steering import Steering
 from .step import Duration
 from .trigger import TriggerOptions, new_run
 from .worker import Worker
@@ -30,7 +27,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
-class Durable:
+class Durable(Steering):
     """Jobs on a store: `async with Durable("sqlite:durable.db", jobs=[jobs]) as app`.
 
     * `store`: `sqlite:durable.db`, `sqlite:///durable.db`, `memory:`, or a `Store`.
@@ -263,138 +260,3 @@ class Durable:
             if self.options.strict:
                 raise KeyReused(message)
             logger.warning("%s; it is returned", message)
-
-    # Runs
-
-    async def get_run(self, run_id: str) -> Run[Any]:
-        """The handle on a run. `RunNotFound`."""
-        return Run(self, await self._existing(run_id))
-
-    async def list_runs(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        job: Any = None,
-        tag: str | None = None,
-        created_after: Any = None,
-        created_before: Any = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> RunPage:
-        """A page of runs, newest first, that match all that is given."""
-        statuses = None
-        if status is not None:
-            wanted = [status] if isinstance(status, str) else list(status)
-            if bad := [one for one in wanted if one not in Status.__members__]:
-                raise InvalidOption("status", f"{bad[0]!r:.80} is none of {', '.join(Status)}")
-            statuses = tuple(wanted)
-        rows = await self._opened.list_runs(
-            RunFilter(
-                statuses,
-                job.name if isinstance(job, Job) else job,
-                tag,
-                None if created_after is None else moment(created_after, "created_after"),
-                None if created_before is None else moment(created_before, "created_before"),
-                _parse_cursor(cursor),
-                count(limit, "limit"),
-            )
-        )
-        more = len(rows) == limit
-        return RunPage(
-            [Run(self, row) for row in rows], f"{rows[-1].created_at!r}:{rows[-1].id}" if more else None
-        )
-
-    async def steps(self, run_id: str) -> list[StepRow]:
-        """A run's steps and waits as stored: finished ones in order, then the others."""
-        await self._existing(run_id)
-        return await self.store.load_steps(run_id)
-
-    async def logs(self, run_id: str) -> list[LogRow]:
-        """A run's log by attempt and time; the engine's own lines have the path ""."""
-        await self._existing(run_id)
-        return [
-            row._replace(path="") if row.path == ENGINE else row for row in await self.store.read_logs(run_id)
-        ]
-
-    async def cancel(self, run_id: str) -> Run[Any]:
-        """Cancel a run that hasn't finished. `RunNotFound`; `Conflict` if it has."""
-        row = await self._opened.cancel_run(run_id, self.clock.now())
-        self.cancelled(run_id)
-        return Run(self, row)
-
-    def cancelled(self, run_id: str) -> None:
-        """Somebody else cancelled this run in the store: stop it here now, not at the next heartbeat."""
-        if self._worker is not None:
-            self._worker.cancelled(run_id)
-
-    async def resume(self, run_id: str) -> Run[Any]:
-        """Go on with a FAILED, TIMED_OUT or CANCELLED run from its failed step, checkpoints kept.
-
-        The budget of attempts starts anew. `RunNotFound`; `Conflict` in any other status, or when
-        another run has its idempotency key by now.
-        """
-        return Run(self, await self._opened.resume_run(run_id, self.clock.now()))
-
-    async def replay(self, run_id: str, payload: Any = None) -> Run[Any]:
-        """A new run of the same job, with the same payload unless another is given; no checkpoints.
-
-        A `Durable(worker=False)` needs not know the job.
-        """
-        row = await self._existing(run_id)
-        if row.job in self.jobs or self._executes:
-            job = find_job(self.jobs, row.job)
-            given = job.payload.decode(row.payload) if payload is None else payload
-            options = {"queue": row.queue, "priority": row.priority, "tags": json.loads(row.tags)}
-            new = self._new_run(job, given, options)
-        else:  # this only steers, and has no need to know the job: the claim checks the payload
-            now = self.clock.now()
-            text = row.payload if payload is None else codec.encode(payload, key="payload")
-            new = NewRun(self._new_id(), row.job, row.version, row.queue, row.priority, now, now, text,
-                         environment=self._environment, tags=row.tags)  # fmt: skip
-        trigger = json.dumps({"kind": "replay", "of": run_id})
-        return (await self._create([new._replace(trigger=trigger, max_duration=row.max_duration)]))[0]
-
-    async def export_run(self, run_id: str) -> str:
-        """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store."""
-        return await moving.export_run(self._opened, run_id, self.clock.now(), self._worker)
-
-    async def import_run(self, document: str) -> Run[Any]:
-        """Go on here with a run from elsewhere. `InvalidDocument`, `TooLarge`; `Conflict` if it is here."""
-        moved = moving.read(document, self.options.max_value_bytes)
-        return Run(self, await self._opened.import_run(moved, self.clock.now()))
-
-    async def delete(self, run_id: str) -> None:
-        """Remove a finished run with all it has. `RunNotFound`; `Conflict` if it isn't finished."""
-        await self._opened.delete_run(run_id)
-
-    async def purge(self, *, older_than: Duration, limit: int = 1000) -> int:
-        """Remove at most `limit` runs that finished longer ago than `older_than`; returns how many."""
-        before = self.clock.now() - seconds(older_than, "older_than", allow_zero=True)
-        return await self._opened.purge(before, count(limit, "limit"))
-
-    @property
-    def _opened(self) -> Store:
-        if not self._open:
-            raise DurableError(
-                "this Durable isn't open: use `async with Durable(…) as app`, or `await app.start()`"
-            )
-        return self.store
-
-    async def _existing(self, run_id: str) -> RunRow:
-        row = await self._opened.get_run(run_id)
-        if row is None:
-            raise RunNotFound(run_id)
-        return row
-
-
-def _parse_cursor(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    created_at, _, run_id = cursor.partition(":") if isinstance(cursor, str) else ("", "", "")
-    try:
-        at = float(created_at)
-    except ValueError:
-        at, run_id = 0.0, ""
-    if not run_id:
-        raise InvalidOption("cursor", f"{cursor!r:.80} didn't come from list_runs")
-    return at, run_id

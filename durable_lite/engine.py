@@ -11,6 +11,8 @@ from .awake import AwakeClock
 from .eager import EagerTasks
 from .errors import StoreError
 from .events import Event, EventType
+from .ids import IdMaker
+from .job import Job
 from .listeners import Listeners, logger
 from .ports import Clock, Entropy, Offload, Store
 
@@ -43,7 +45,7 @@ class Options(NamedTuple):
 
 
 class Engine:
-    """One per worker. Knows no run; `listeners` hear live events."""
+    """One per worker. Knows jobs, but no run; `listeners` hear live events."""
 
     def __init__(
         self,
@@ -54,9 +56,11 @@ class Engine:
         options: Options,
         listeners: Listeners,
         sweep: Callable[[], Awaitable[None]],
+        jobs: dict[str, Job[Any, Any]],
     ) -> None:
         self.store, self.clock, self.entropy, self.offload = store, clock, entropy, offload
-        self.options, self.listeners, self.sweep = options, listeners, sweep
+        self.options, self.listeners, self.sweep, self.jobs = options, listeners, sweep, jobs
+        self.new_id = IdMaker(clock, entropy)
         self.heard = listeners.__len__  # falsy: nobody listens, so nothing need be told
         self.strict, self.max_value_bytes = options.strict, options.max_value_bytes
         self.stale_after = options.stale_after

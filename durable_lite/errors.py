@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 __all__ = [
     "AbortRun",
+    "ChildFailed",
     "Conflict",
     "DurableError",
     "InvalidDocument",
@@ -27,6 +28,9 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "SyncStepError",
+    "TokenFailed",
+    "TokenNotFound",
+    "TokenTimeout",
     "TooLarge",
     "UnknownJob",
 ]
@@ -139,6 +143,9 @@ class InvalidPayload(DurableError, ValueError):
         where = f"payloads[{index}] of {job}" if index is not None else f"payload of {job}"
         super().__init__(f"{where}: " + "; ".join(f"{p.path}: {p.message}" for p in self.problems))
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.job, [list(problem) for problem in self.problems], self.index)
+
 
 class UnknownJob(DurableError, LookupError):
     """A job isn't among those that this `Durable` was given."""
@@ -165,6 +172,40 @@ class StepTimeout(DurableError, TimeoutError):
     def __init__(self, key: str, seconds: float) -> None:
         self.key, self.seconds = key, seconds
         super().__init__(f"step {key!r} took longer than its timeout of {seconds:g} s")
+
+
+class ChildFailed(DurableError):
+    """`ctx.call`: the child run ended without a result. `error` has the fields of a stored error.
+
+    A job that doesn't catch it fails without another attempt, unless its `Retry(children=True)`.
+    """
+
+    _made_of = ("run_id", "job", "status", "error")
+
+    def __init__(self, run_id: str, job: str, status: str, error: dict[str, Any] | None = None) -> None:
+        self.run_id, self.job, self.status, self.error = run_id, job, str(status), error or {}
+        what = ": ".join(str(self.error[k]) for k in ("type", "message") if self.error.get(k))
+        super().__init__(f"child run {run_id} of {job} ended {status}" + (f": {what}" if what else ""))
+
+
+class TokenTimeout(DurableError, TimeoutError):
+    """Nobody completed a token, or no event that matches came, before its `timeout` was over."""
+
+    _made_of = ("key", "token_id")
+
+    def __init__(self, key: str, token_id: str) -> None:
+        self.key, self.token_id = key, token_id
+        super().__init__(f"{key!r} was not completed in time (token {token_id})")
+
+
+class TokenFailed(DurableError):
+    """A token was failed from outside, with this message."""
+
+    _made_of = ("key", "token_id", "message")
+
+    def __init__(self, key: str, token_id: str, message: str) -> None:
+        self.key, self.token_id, self.message = key, token_id, message
+        super().__init__(f"{key!r} was failed: {message} (token {token_id})")
 
 
 class RunFailed(DurableError):
@@ -194,6 +235,16 @@ class RunNotFound(DurableError, LookupError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"no run has the id {run_id!r}")
+
+
+class TokenNotFound(DurableError, LookupError):
+    """No token has this id."""
+
+    _made_of = ("token_id",)
+
+    def __init__(self, token_id: str) -> None:
+        self.token_id = token_id
+        super().__init__(f"no token has the id {token_id!r}")
 
 
 class Conflict(DurableError):

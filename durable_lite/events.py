@@ -78,6 +78,10 @@ def stale(reason: str, worker: str, heartbeat_at: float) -> dict[str, Any]:
     return {"reason": reason, "worker": worker, "heartbeat_at": heartbeat_at}
 
 
+def cancelled_with(parent: str) -> dict[str, Any]:
+    return {"parent": parent}
+
+
 def moved_out(status: str, ready_at: float | None) -> dict[str, Any]:
     """To another store; with what the run was, which its row doesn't say any more."""
     return {"direction": "out", "from": status, "ready_at": ready_at}

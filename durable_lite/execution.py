@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import codec, failures
 from .calls import Calls, current_scope
+from .children import Children
 from .context import Context
 from .engine import Engine, logger
-from .errors import InvalidPayload, RunStopped, StoreError, StoreUnavailable
+from .errors import InvalidPayload, RunStopped, StoreError
 from .events import EventType
 from .guarded import GuardedWrites, Verb
 from .inflight import InFlight, Scope
 from .job import Job
 from .limits import TimeLimits
 from .plain import plain_awaits
-from .records import Checkpoint, Claim, LogRow, NewEvent, Refusal, RunRow, Settlement
+from .records import Checkpoint, Claim, LogRow, NewEvent, Refusal, RunRow, Settlement, Wakes
 from .runlog import RunLog
 from .status import Status
 from .stop import Stop
+from .tokens import Tokens
+from .waits import Waits
 
 __all__ = ["Execution", "Stop"]
 
@@ -53,11 +57,12 @@ class Execution:
         self.stop_reason: Stop | None = None
         self.inflight = InFlight(engine.clock, engine.options.suspend_grace, self, self._poke)
         self.calls = Calls(self, checkpoints)
+        self.waits, self.tokens, self.children = Waits(self), Tokens(self), Children(self)
         self.log = RunLog(self.run_id, claim.run.attempt, engine.clock, claim.run.metadata, self.tell)
         self.log.replays(logs, checkpoints)
         self.context = Context(self)
         self.cancel_callbacks: list[Callable[[], object]] = []
-        self._guarded = GuardedWrites(engine, self._may_write)
+        self._guarded = GuardedWrites(engine, lambda: self.stop_reason not in (Stop.LOST, Stop.CANCELLED))
         self._signal: asyncio.Future[None] | None = None
         self._root: asyncio.Task[str] | None = None
         self._timed_out = ""
@@ -108,12 +113,14 @@ class Execution:
             self._time_out(code)
         else:
             self.inflight.release()
+            self.waits.look(now=True)
         return await self._drive()
 
     async def discard(self) -> None:
         """Let go of a warm coroutine; the store has all that matters."""
         self.stop(Stop.SUSPENDED)
         await self._unwind()
+        self.waits.close()
 
     async def _main(self) -> str:
         current_scope.set(self.inflight.root)
@@ -146,6 +153,8 @@ class Execution:
                     await self._signal
         finally:
             self._limits.stop()
+            if not self.warm:
+                self.waits.close()
 
     def _poke(self) -> None:
         if self._signal is not None and not self._signal.done():
@@ -213,6 +222,7 @@ class Execution:
             await engine.sweep()
             return None
         ready_at = engine.clock.now() if self._replays else self.inflight.earliest()
+        wakes = None if self._replays else self.waits.wakes()
         self.running = False
         self.inflight.hold()
         waits = [wait.path for wait in self.inflight.parked]
@@ -225,8 +235,9 @@ class Execution:
             await self._unwind()
         if self.run.deadline is not None:
             ready_at = min(ready_at, self.run.deadline)
-        data = {"ready_at": ready_at, "waits": waits[:20]}
-        if not await self._settle(Status.WAITING, EventType.WAITING, data, ready_at=ready_at):
+        due = None if ready_at == math.inf else ready_at
+        data = {"ready_at": due, "waits": waits[:20]}
+        if not await self._settle(Status.WAITING, EventType.WAITING, data, ready_at=due, wakes=wakes):
             if self.stop_reason is Stop.SUSPENDED:
                 return Stop.LOST
             return None  # the refusal has stopped the run
@@ -268,7 +279,7 @@ class Execution:
         text = failures.describe(error)
         retry, run = self.job.retry, self.run
         tries = self.attempt - run.first_attempt + 1
-        if tries >= retry.max_attempts or failures.is_permanent(error):
+        if tries >= retry.max_attempts or failures.is_permanent(error, children=not retry.children):
             await self._settle(Status.FAILED, EventType.FAILED, {"error": failures.brief(text)}, error=text)
             return
         asked = failures.retry_after(error)
@@ -287,6 +298,7 @@ class Execution:
     async def _settle(
         self, status: Status, type: EventType, data: dict[str, Any], *,
         ready_at: float | None = None, output: str | None = None, error: str | None = None,
+        wakes: Wakes | None = None,
     ) -> bool:  # fmt: skip
         """Let go of the run in the store; False when it isn't ours any more."""
         now = self.engine.clock.now()
@@ -294,7 +306,7 @@ class Execution:
         beat = self.log.beat(self.run_id, self.generation, self.executed())
         settlement = Settlement(
             status, now, event.seq, (event,), self.attempt, beat.executed, ready_at, output, error,
-            beat.progress, beat.metadata, beat.logs,
+            beat.progress, beat.metadata, beat.logs, wakes,
         )  # fmt: skip
         return await self.write(self.engine.store.settle, settlement)
 
@@ -307,13 +319,7 @@ class Execution:
     async def write(self, verb: Verb, *args: Any) -> bool:
         """A guarded write of this generation. False: refused, and the run is stopped."""
         try:
-            if self._guarded.queued:
-                refusal = await self._guarded.in_turn(verb, self.run_id, self.generation, *args)
-            else:
-                try:
-                    refusal = await verb(self.run_id, self.generation, *args)
-                except StoreUnavailable as error:
-                    refusal = await self._guarded.again(error, verb, self.run_id, self.generation, *args)
+            refusal = await self._guarded.write(verb, self.run_id, self.generation, *args)
         except StoreError as error:
             self.fault(error)
             return False
@@ -321,9 +327,6 @@ class Execution:
             return True
         self.refused(refusal)
         return False
-
-    def _may_write(self) -> bool:
-        return self.stop_reason not in (Stop.LOST, Stop.CANCELLED)
 
     def refused(self, refusal: Refusal) -> None:
         """The store doesn't take this generation's writes any more."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import codec
-from .errors import AbortRun, NotSerializable, RetryAfter, StepFailed, TooLarge
+from .errors import AbortRun, ChildFailed, NotSerializable, RetryAfter, StepFailed, TooLarge
 from .retry import never_retried
 
 __all__ = ["brief", "describe", "event", "is_permanent", "rebuild", "retry_after"]
@@ -72,9 +72,9 @@ def rebuild(text: str, key: str = "") -> Exception:
     return StepFailed(key, stored["type"], stored["message"])
 
 
-def is_permanent(error: BaseException) -> bool:
-    """Whether no retry can help: also for a group that holds such an error."""
-    return any(never_retried(leaf) for leaf in _leaves(error))
+def is_permanent(error: BaseException, *, children: bool = False) -> bool:
+    """Whether no retry can help: also for a group that holds such an error. With `children`, for theirs."""
+    return any(never_retried(leaf) or (children and isinstance(leaf, ChildFailed)) for leaf in _leaves(error))
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .engine import Engine
-from .errors import StoreError
+from .errors import StoreUnavailable
 from .records import Refusal
 
 __all__ = ["GuardedWrites", "Verb"]
@@ -25,33 +25,33 @@ class GuardedWrites:
     def __init__(self, engine: Engine, wanted: Callable[[], bool]) -> None:
         self._engine, self._wanted = engine, wanted
         self._turn = asyncio.Lock()
-        self.queued = 0  # while there are any, no write may go ahead of them
+        self._queued = 0  # while there are any, no write may go ahead of them
 
-    async def again(self, error: StoreError, verb: Verb, *args: Any) -> Refusal | None:
-        """The same for a write that has failed once: until it is through the store is down, whatever
-        beats that need less room may say.
-        """
-        trying = object()
-        self._engine.store_down(error, trying)
+    async def write(self, verb: Verb, *args: Any) -> Refusal | None:
+        """None: written. Raises `StoreError` where trying again can't help."""
+        if self._queued:
+            return await self._in_turn(verb, args, None)
         try:
-            return await self.in_turn(verb, *args, trying=trying)
-        finally:
-            self._engine.failing.discard(trying)
+            return await verb(*args)
+        except StoreUnavailable as error:
+            # Until it is through the store is down, whatever beats that need less room may say.
+            trying = object()
+            self._engine.store_down(error, trying)
+            try:
+                return await self._in_turn(verb, args, trying)
+            finally:
+                self._engine.failing.discard(trying)
 
-    async def in_turn(self, verb: Verb, *args: Any, trying: object = None) -> Refusal | None:
-        """None: written. Raises `StoreError` where trying again can't help. `trying`: see `persist`."""
-        self.queued += 1
-        try:
-            async with self._turn:
-                return await self._patiently(verb, args, trying)
-        finally:
-            self.queued -= 1
-
-    async def _patiently(self, verb: Verb, args: Any, trying: object) -> Refusal | None:
+    async def _in_turn(self, verb: Verb, args: Any, trying: object) -> Refusal | None:
         answers: list[Refusal | None] = []
 
         async def once() -> None:
             answers.append(await verb(*args))
 
-        await self._engine.persist(once, self._wanted, trying)
+        self._queued += 1
+        try:
+            async with self._turn:
+                await self._engine.persist(once, self._wanted, trying)
+        finally:
+            self._queued -= 1
         return answers[0] if answers else Refusal(None, 0)

@@ -7,6 +7,7 @@ starts for the grace period. Only context calls count: a plain `await` in the jo
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from .ports import TICK, Clock, Timer
@@ -96,9 +97,12 @@ class InFlight:
         if scope.active:
             self.busy += 1
 
-    async def park(self, path: str, wake_at: float) -> None:
-        """Within a call that was entered: wait for `wake_at` without counting as in flight."""
-        wait = Wait(path, wake_at, asyncio.get_running_loop().create_future())
+    async def park(self, path: str, wake_at: float, future: asyncio.Future[None] | None = None) -> None:
+        """Within a call that was entered: wait for `wake_at` without counting as in flight.
+
+        Or until whoever gave the `future` resolves it; that must not be while the run is suspended.
+        """
+        wait = Wait(path, wake_at, future or asyncio.get_running_loop().create_future())
         self.parked[wait] = None
         self.busy -= 1
         if not self._held:
@@ -159,7 +163,7 @@ class InFlight:
 
     def _arm(self, wait: Wait) -> None:
         wait.timer = None
-        if wait.future.done():
+        if wait.future.done() or wait.wake_at == math.inf:
             return
         remaining = wait.wake_at - self._clock.now()
         if remaining <= 0:

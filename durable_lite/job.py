@@ -8,20 +8,20 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
-from .durations import count, optional_seconds
+from .durations import count, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
 from .payloads import PayloadType
+from .queues import Queue
 from .retry import Retry
 from .shapes import return_shape
 from .step import Duration
 
-__all__ = ["Job", "collect_jobs", "find_job", "job", "manifest", "name_of"]
+__all__ = ["Job", "collect_jobs", "collect_queues", "find_job", "job", "manifest"]
 
 P = TypeVar("P")
 R = TypeVar("R")
+T = TypeVar("T")
 Jobs = Any  # a module, a Job, or any nesting of iterables of them
-
-_NAME_LIMIT = 200
 
 
 class Job(Generic[P, R]):
@@ -33,7 +33,7 @@ class Job(Generic[P, R]):
         name: str,
         *,
         retry: Retry | None = None,
-        queue: str = "default",
+        queue: str | Queue = "default",
         version: str | None = None,
         max_duration: Duration = None,
         max_recoveries: int = 5,
@@ -45,7 +45,8 @@ class Job(Generic[P, R]):
             raise InvalidOption(f"{where}: retry", f"expected a Retry, got {type(retry).__name__}")
         self.fn = fn
         self.name = name_of(name, "name of a job")
-        self.queue = name_of(queue, f"{where}: queue")
+        self.limits = queue if isinstance(queue, Queue) else None
+        self.queue = queue.name if isinstance(queue, Queue) else name_of(queue, f"{where}: queue")
         self.version = None if version is None else name_of(version, f"{where}: version")
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
@@ -77,7 +78,7 @@ def job(
     /,
     *,
     retry: Retry | None = None,
-    queue: str = "default",
+    queue: str | Queue = "default",
     version: str | None = None,
     max_duration: Duration = None,
     max_recoveries: int = 5,
@@ -88,7 +89,7 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     """Make a job of an async function `(ctx, payload)`; its name is the function's unless given.
 
     * `retry`: of the whole run, by default 3 attempts; finished steps aren't done again.
-    * `queue`: the queue its runs wait in.
+    * `queue`: the queue its runs wait in, by name or as a `Queue` with limits.
     * `version`: stored with each run, as `ctx.run.version`.
     * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
@@ -120,9 +121,21 @@ class JobMaker:
 def collect_jobs(source: Jobs) -> dict[str, Job[Any, Any]]:
     """The jobs of modules, jobs, and lists of them, by name. Two jobs of one name are an error."""
     found: dict[str, Job[Any, Any]] = {}
-    for one in _walk(source):
+    for one in _walk(source, Job):
         if found.setdefault(one.name, one) is not one:
             raise InvalidOption("jobs", f"two jobs are named {one.name!r}")
+    return found
+
+
+def collect_queues(source: Jobs) -> dict[str, Queue]:
+    """The queues with limits of modules and jobs, by name. Two that differ under one name are an error."""
+    found: dict[str, Queue] = {}
+    for one in _walk(source, Queue):
+        if found.setdefault(one.name, one) != one:
+            raise InvalidOption("jobs", f"two different queues are named {one.name!r}")
+    for job in _walk(source, Job):
+        if job.limits is not None and found.setdefault(job.queue, job.limits) != job.limits:
+            raise InvalidOption("jobs", f"two different queues are named {job.queue!r}")
     return found
 
 
@@ -147,23 +160,14 @@ def manifest(jobs: dict[str, Job[Any, Any]]) -> str:
     )
 
 
-def _walk(source: Jobs) -> Iterable[Job[Any, Any]]:
-    if isinstance(source, Job):
+def _walk(source: Any, kind: type[T]) -> Iterable[T]:
+    if isinstance(source, kind):
         yield source
     elif isinstance(source, ModuleType):
         # A job imported from another module under a second name is still one job.
-        yield from {id(value): value for value in vars(source).values() if isinstance(value, Job)}.values()
+        yield from {id(value): value for value in vars(source).values() if isinstance(value, kind)}.values()
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
         for inner in source:
-            yield from _walk(inner)
-    else:
-        raise InvalidOption("jobs", f"expected modules or @job functions, got {source!r:.80}")
-
-
-def name_of(value: Any, option: str) -> str:
-    """A name of a job, a queue or a version; `InvalidOption(option, …)` for anything else."""
-    if not isinstance(value, str) or not value or len(value) > _NAME_LIMIT or not value.isprintable():
-        raise InvalidOption(
-            option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}"
-        )
-    return value
+            yield from _walk(inner, kind)
+    elif not isinstance(source, Job | Queue):
+        raise InvalidOption("jobs", f"expected modules, @job functions or queues, got {source!r:.80}")

@@ -57,6 +57,7 @@ _DOCUMENT = ("format", "durable_lite", "run", "steps", "events", "logs")
 # What a run is while it is nowhere.
 _NOWHERE: dict[str, Any] = {
     "claimable": 0, "finished_at": None, "output": None, "worker": None, "stale_reason": None, "key_live": 0,
+    "parent_id": None, "awaited": 0, "remaining": None,
 }  # fmt: skip
 
 

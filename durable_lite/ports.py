@@ -25,6 +25,8 @@ from .records import (
     RunRow,
     Settlement,
     StepRow,
+    TokenFilter,
+    TokenRow,
 )
 
 __all__ = ["TICK", "Clock", "Entropy", "Offload", "Store", "Timer"]
@@ -157,6 +159,10 @@ class Store(ABC):
         """One run, or None."""
 
     @abstractmethod
+    async def get_runs(self, run_ids: Sequence[str]) -> list[RunRow]:
+        """Those of the runs that exist, in the order of their ids as given."""
+
+    @abstractmethod
     async def list_runs(self, filter: RunFilter) -> list[RunRow]:
         """At most `filter.limit` runs, by (created_at, id) descending, after the cursor."""
 
@@ -212,7 +218,9 @@ class Store(ABC):
         """Guarded: let go of a run. Ends the lease, writes the events and what was buffered.
 
         `Conflict` for STALE and MOVED. FAILED, CANCELLED, TIMED_OUT and INVALID_PAYLOAD free the
-        idempotency key. PENDING is a release: claimable at once, generation + 1.
+        idempotency key. PENDING is a release: claimable at once, generation + 1. WAITING with `wakes`
+        is due at once if one of them has come already, and else as soon as it comes. The end of a run
+        whose parent waits for it may be what wakes that one: so it is for every verb that ends runs.
         """
 
     # Steps
@@ -242,11 +250,49 @@ class Store(ABC):
     async def load_steps(self, run_id: str) -> list[StepRow]:
         """All steps and waits of a run, completed ones in order of `seq`, then the others."""
 
+    # Tokens and children
+
+    @abstractmethod
+    async def create_token(
+        self, run_id: str, generation: int, step: StepRow, token: TokenRow
+    ) -> Refusal | None:
+        """Guarded: store a wait and its pending token. An id that exists was stored by an earlier try."""
+
+    @abstractmethod
+    async def create_children(
+        self, run_id: str, generation: int, step: StepRow, runs: Sequence[NewRun]
+    ) -> list[Created] | Refusal:
+        """Guarded: create runs as `create_runs` does, and store the step whose `ref` names them.
+
+        Where an idempotency key answered with another run, `ref` names that one.
+        """
+
+    @abstractmethod
+    async def finish_token(
+        self, token_id: str, state: str, output: str | None, error: str | None, now: float
+    ) -> TokenRow:
+        """Make a pending token "completed" or "failed", and wake its run if it waits for such.
+
+        One that is either already is returned as it is. `TokenNotFound`; `Conflict` if its deadline is
+        at or before `now`, and if its run has ended.
+        """
+
+    @abstractmethod
+    async def read_tokens(self, token_ids: Sequence[str], now: float) -> list[TokenRow]:
+        """Those of the tokens that exist, in order; what is pending past its deadline becomes expired."""
+
+    @abstractmethod
+    async def list_tokens(self, filter: TokenFilter) -> list[TokenRow]:
+        """At most `filter.limit` tokens, by (created_at, id) descending, after the cursor."""
+
     # Steering from outside
 
     @abstractmethod
     async def cancel_run(self, run_id: str, now: float) -> RunRow:
-        """Any unfinished status → CANCELLED, generation + 1. `RunNotFound`, `Conflict` if final."""
+        """Any unfinished status → CANCELLED, generation + 1. `RunNotFound`, `Conflict` if final.
+
+        So are its unfinished children, and theirs. It wakes nobody that is cancelled with it.
+        """
 
     @abstractmethod
     async def resume_run(self, run_id: str, now: float) -> RunRow:
@@ -281,7 +327,10 @@ class Store(ABC):
 
     @abstractmethod
     async def purge(self, before: float, limit: int) -> int:
-        """Remove at most `limit` final runs that finished before `before`; returns how many."""
+        """Remove at most `limit` final runs that finished before `before`; returns how many.
+
+        What a run that has not ended may still wait for, its children, stays.
+        """
 
     # Reading what happened
 

@@ -24,6 +24,9 @@ __all__ = [
     "RunRow",
     "Settlement",
     "StepRow",
+    "TokenFilter",
+    "TokenRow",
+    "Wakes",
 ]
 
 
@@ -45,6 +48,8 @@ class NewRun(NamedTuple):
     tags: str = "[]"
     idempotency_key: str | None = None  # canonical JSON of [scope, parts]
     idempotency_expires_at: float | None = None
+    parent_id: str | None = None  # the run that started this one
+    awaited: int = 0  # 1: its parent waits for its end
 
 
 class RunRow(NamedTuple):
@@ -84,6 +89,9 @@ class RunRow(NamedTuple):
     idempotency_key: str | None
     idempotency_expires_at: float | None
     key_live: int  # 1: the idempotency key still answers with this run
+    parent_id: str | None
+    awaited: int
+    remaining: int | None  # WAITING: completed children until it wakes; None: only time wakes it
 
 
 class Created(NamedTuple):
@@ -107,7 +115,7 @@ class StepRow(NamedTuple):
     run_id: str
     path: str
     seq: int | None
-    kind: str  # "step" or "sleep"
+    kind: str  # "step", "sleep", "token", "event", "trigger", "call"
     state: str  # "completed", "failed", "retrying" or "waiting"
     name: str | None  # the function's name
     arguments: str | None  # digest of the arguments, under strict only
@@ -118,8 +126,9 @@ class StepRow(NamedTuple):
     generation: int
     started_at: float
     finished_at: float | None
-    wake_at: float | None  # a sleep's deadline, a retry's next moment
+    wake_at: float | None  # a wait's deadline, a retry's next moment
     title: str | None = None
+    ref: str | None = None  # the id of its token, or those of its child runs, one a line
 
 
 class Checkpoint(NamedTuple):
@@ -135,6 +144,7 @@ class Checkpoint(NamedTuple):
     attempt: int
     wake_at: float | None
     kind: str
+    ref: str | None = None
 
 
 class NewEvent(NamedTuple):
@@ -157,6 +167,32 @@ class LogRow(NamedTuple):
     level: str
     message: str
     fields: str
+
+
+class TokenRow(NamedTuple):
+    """An external promise that a run waits for."""
+
+    id: str
+    run_id: str
+    path: str
+    kind: str  # "token": completed by its id; "event": by the next event of that name that matches
+    state: str  # "pending", "completed", "failed" or "expired"
+    created_at: float
+    deadline: float
+    finished_at: float | None = None
+    output: str | None = None
+    error: str | None = None
+    name: str | None = None  # of the event
+    match: str | None = None  # which of them: JSON text
+
+
+class TokenFilter(NamedTuple):
+    """Which tokens to list; None means any. Newest first."""
+
+    state: str | None = None
+    run_id: str | None = None
+    cursor: tuple[float, str] | None = None  # (created_at, id) of the last row seen
+    limit: int = 50
 
 
 class Moved(NamedTuple):
@@ -193,6 +229,14 @@ class Beat(NamedTuple):
     logs: tuple[LogRow, ...] = ()
 
 
+class Wakes(NamedTuple):
+    """What wakes a WAITING run: any of these tokens, any failed child, all children or any of them."""
+
+    tokens: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    all: bool = False
+
+
 class Settlement(NamedTuple):
     """How a worker lets go of a run: final, WAITING, or PENDING again when it is released."""
 
@@ -208,6 +252,7 @@ class Settlement(NamedTuple):
     progress: str | None = None
     metadata: str | None = None
     logs: tuple[LogRow, ...] = ()
+    wakes: Wakes | None = None  # WAITING: what else than time ends it
 
 
 class Refusal(NamedTuple):

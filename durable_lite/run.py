@@ -16,7 +16,7 @@ from .status import FINAL, Status
 from .step import Duration
 
 if TYPE_CHECKING:
-    from .durable import Durable
+    from .steering import Steering
 
 __all__ = ["Run", "RunPage"]
 
@@ -27,7 +27,7 @@ _BATCH = 500
 class Run(Generic[R]):
     """A run as it was when last looked at (`refresh` looks again), and ways to wait for it."""
 
-    def __init__(self, app: Durable, row: RunRow, disposition: str | None = None) -> None:
+    def __init__(self, app: Steering, row: RunRow, disposition: str | None = None) -> None:
         self._app, self._row = app, row
         self.disposition = disposition  # of a trigger: "created" or "idempotent"
 
@@ -171,7 +171,7 @@ class RunPage(NamedTuple):
 class _Changes:
     """Wakes a reader when a run may have changed; at the latest after the poll interval."""
 
-    def __init__(self, app: Durable, run_id: str, limit: float | None, steps: bool) -> None:
+    def __init__(self, app: Steering, run_id: str, limit: float | None, steps: bool) -> None:
         self._app, self._run_id, self._limit, self._steps = app, run_id, limit, steps
         self._event = asyncio.Event()
         self._over = False

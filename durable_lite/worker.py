@@ -16,13 +16,12 @@ from .listeners import Listeners
 from .ports import TICK, Clock, Entropy, Offload, Store
 from .records import Change, Claim, Lease
 from .runlog import RunLog
-from .staleness import LeaseWatch
+from .sweeps import LOOK, Sweeps
 
 __all__ = ["Worker"]
 
-# How often to look without being told, where the store tells; and while others hold leases.
+# How often to look without being told, where the store tells.
 _FALLBACK = 86_400.0
-_LOOK = 1.0
 
 
 class Worker:
@@ -42,18 +41,16 @@ class Worker:
     ) -> None:
         self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
         self.options, self.clock = options, clock
-        self.engine = Engine(store, clock, entropy, offload, options, listeners, self.wake_sweep)
+        self.engine = Engine(store, clock, entropy, offload, options, listeners, self._sweep, self.jobs)
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
         self._warm: OrderedDict[str, Execution] = OrderedDict()
         self._unsaid: dict[str, RunLog] = {}  # what stale executions couldn't store, for their next claim
-        self._watch = LeaseWatch(options.stale_after)
+        self.sweeps = Sweeps(self)
         self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._sweeping: asyncio.Task[None] | None = None
-        self._claiming = False
-        self._via = "lease"
-        self._foreign = False  # others hold leases, as far as we know
+        self.claiming = False
+        self.via = "lease"
         self._look = False  # somebody did something: see who holds leases
         self._stopping = self._releasing = self._paused = False
         self._unlisten: Callable[[], None] = lambda: None
@@ -72,11 +69,11 @@ class Worker:
         self.engine.abandoned = self._stopping = self._releasing = False
         self._idle.clear()
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
-        self._via = await self.store.register_worker(self.id, info, self.clock.now())
+        self.via = await self.store.register_worker(self.id, info, self.clock.now())
         await self.store.set_meta("manifest", manifest(self.jobs))
         self._unlisten = self.store.listen(self._hear, steps=False)
-        await self._sweep_others()
-        self._loops = [self._spawn(self._claim_loop()), self._spawn(self._beat_loop())]
+        await self.sweeps.others()
+        self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]
 
     async def stop(self, timeout: float | None = None) -> None:
         """Claim no more; let what executes finish for so long (default `stop_timeout`); release the rest."""
@@ -102,8 +99,7 @@ class Worker:
         loops, self._loops = self._loops, []
         loops[1].cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        if self._sweeping is not None:
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self.sweeps.finished()
         await self.engine.tasks.close()
         try:
             await self.store.unregister_worker(self.id)
@@ -116,28 +112,36 @@ class Worker:
         for task in self._tasks.values():
             task.cancel()
 
-    def _spawn(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(main)
         task.add_done_callback(_report)
         return task
 
     def _hear(self, change: Change) -> None:
+        if change.run_id is None:
+            self._look_at_waits()
+        elif execution := self.executing.get(change.run_id):
+            execution.waits.look()
         if change.claimable or change.run_id is None:
             self._claim_now.set()
         if (
-            not self._foreign
+            not self.sweeps.foreign
             and not (change.claimable and change.run_id)
             and change.run_id not in self._tasks
         ):
             self._look = True  # somebody may have claimed something: keep an eye on it
             self._beat_now.set()
 
+    def _look_at_waits(self) -> None:
+        for execution in self.executing.values():
+            execution.waits.look()
+
     def cancelled(self, run_id: str) -> None:
         """A run was cancelled in this process: don't wait for the next beat to see it."""
         if execution := self.executing.get(run_id):
             execution.stop(Stop.CANCELLED)
         elif warm := self._warm.pop(run_id, None):
-            self._spawn(warm.discard())
+            self.spawn(warm.discard())
 
     def pause(self, on: bool) -> None:
         """Claim nothing more while on, and leave to others what others lost; what executes goes on. Off:
@@ -162,6 +166,10 @@ class Worker:
         await self._wait(self._idle, seconds)
 
     # Claims
+
+    def forgot(self, lease: Lease) -> bool:
+        """Whether this is our lease on a run that we don't know of: a claim whose answer was lost."""
+        return lease.worker == self.id and lease.run_id not in self._tasks
 
     @property
     def _free(self) -> int:
@@ -192,12 +200,12 @@ class Worker:
         room, names = self._free, list(self.jobs)
         if not names:
             return False
-        self._claiming, tries = True, 0
+        self.claiming, tries = True, 0
 
         def ask() -> Awaitable[list[Claim]]:
             nonlocal tries
             tries += 1
-            return self.store.claim_runs(self.id, names, room, self.clock.now(), self._via)
+            return self.store.claim_runs(self.id, names, room, self.clock.now(), self.via)
 
         try:
             claims = await self.engine.persist(ask, lambda: not self._stopping)
@@ -206,9 +214,9 @@ class Worker:
             for claim in claims or ():
                 self._idle.clear()
                 before = self._tasks.get(claim.run.id)
-                self._tasks[claim.run.id] = self._spawn(self._execute(claim, before))
+                self._tasks[claim.run.id] = self.spawn(self._execute(claim, before))
         finally:
-            self._claiming = False
+            self.claiming = False
             if tries > 1:  # one whose answer was lost may have been carried out
                 self._look = True
                 self._beat_now.set()
@@ -263,7 +271,7 @@ class Worker:
         self._warm[execution.run_id] = execution
         while len(self._warm) > self.options.warm_runs:
             _, oldest = self._warm.popitem(last=False)
-            self._spawn(oldest.discard())
+            self.spawn(oldest.discard())
 
     # Beats and sweeps
 
@@ -278,22 +286,22 @@ class Worker:
             self.engine.ticked_at = now
             self.engine.awake.read()
             if any(execution.must_sweep() for execution in self.executing.values()):
-                await self.wake_sweep()
+                await self.sweeps.own()
             elif self.executing and now - beaten >= interval - TICK:
                 beaten = now
                 await self.beat()
             if not self.executing:
                 beaten = now
             since = now - swept
-            watch = since >= min(interval, _LOOK) or self._stale_in(now) <= 0
-            if not self._paused and (self._look or since >= _FALLBACK or (self._foreign and watch)):
+            watch = since >= min(interval, LOOK) or self.sweeps.stale_in(now) <= 0
+            if not self._paused and (self._look or since >= _FALLBACK or (self.sweeps.foreign and watch)):
                 self._look, swept = False, now
                 try:
-                    await self._sweep_others()
+                    await self.sweeps.others()
                     self.engine.store_works("sweep")
                 except StoreError as error:
                     self.engine.store_down(error, "sweep")
-                    self._foreign = True  # look again soon
+                    self.sweeps.foreign = True  # look again soon
             await self._wait(self._beat_now, self._next_look(beaten))
             self._beat_now.clear()
 
@@ -302,14 +310,9 @@ class Worker:
         wait = _FALLBACK if self.store.announces_all else interval
         if self.executing or self._tasks:
             wait = min(wait, max(TICK, beaten + interval - now))
-        if self._foreign and not self._paused:
-            wait = min(wait, interval, _LOOK, max(TICK, self._stale_in(now)))
+        if self.sweeps.foreign and not self._paused:
+            wait = min(wait, interval, LOOK, max(TICK, self.sweeps.stale_in(now)))
         return wait
-
-    def _stale_in(self, monotonic: float) -> float:
-        """Seconds until the sweep may find something; while it fails it is only tried now and then."""
-        found = self._watch.next_stale(self.clock.now(), monotonic)
-        return _LOOK if found is None or "sweep" in self.engine.failing else found
 
     async def beat(self) -> None:
         """One write for all runs that are held, with what they had to tell."""
@@ -335,42 +338,8 @@ class Worker:
             else:
                 execution.refused(refusal)
 
-    async def wake_sweep(self) -> None:
-        """After a gap longer than `stale_after`: what we hold is stale until the store says otherwise."""
-        if self._sweeping is None or self._sweeping.done():
-            self._sweeping = self._spawn(self._sweep_own())
-        await asyncio.shield(self._sweeping)
-
-    async def _sweep_own(self) -> None:
-        # What had finished before the gap is offered first, under the guard.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        held = [execution for execution in self.executing.values() if execution.must_sweep()]
-        saving = [call.task for e in held for call in e.calls.active.values() if call.saving]
-        await self.engine.settled(saving, self.options.heartbeat_interval)
-        leases = [Lease(e.run_id, e.generation, self.id, e.beat_at, self._via, e.executed()) for e in held]
-        now = self.clock.now()
-        done = await self.engine.persist(lambda: self.store.mark_stale(leases, "suspended", now))
-        for execution in held:
-            execution.stop(Stop.STALE if done and execution.run_id in done else Stop.LOST)
-
-    async def _sweep_others(self) -> None:
-        """Mark what others lost: heartbeats too old, workers proven gone, claims whose answer was lost."""
-        leases = await self.store.leases()
-        foreign = [lease for lease in leases if lease.worker != self.id]
-        self._foreign = bool(foreign)
-        now = self.clock.now()
-        stale = self._watch.stale(foreign, now, self.clock.monotonic())
-        if stale:
-            await self.store.mark_stale(stale, "heartbeat", now)
-        fresh = [lease for lease in foreign if lease not in stale]
-        gone = await self.store.gone_workers({lease.worker for lease in fresh}) if fresh else set()
-        if dead := [lease for lease in fresh if lease.worker in gone]:
-            await self.store.mark_stale(dead, "worker gone", now)
-        if not self._claiming:
-            ours = [lease for lease in leases if lease.worker == self.id and lease.run_id not in self._tasks]
-            if ours:
-                await self.store.mark_stale(ours, "claim lost", now)
+    async def _sweep(self) -> None:
+        await self.sweeps.own()
 
     def _report_block(self, late: float) -> None:
         for execution in self.executing.values():

@@ -14,7 +14,8 @@ const STORES = {
       claimable: "index.claimable", // [job, -priority, created_at, id]
       due: "index.due", // ready_at
       key: "index.key", // [job, idempotency_key]
-      finished: "finished_at",
+      finished: ["finished_at", "id"],
+      children: "index.parent", // parent_id, of unfinished ones
       created: ["created_at", "id"],
       status: ["status", "created_at", "id"],
       job: ["job", "status", "created_at", "id"],
@@ -27,6 +28,14 @@ const STORES = {
   leases: { keyPath: "run_id" }, // apart, so that beats wait for no checkpoint
   workers: { keyPath: "id" },
   tags: { keyPath: ["tag", "created_at", "run_id"] },
+  tokens: {
+    keyPath: "id",
+    indexes: {
+      created: ["created_at", "id"],
+      state: ["state", "created_at", "id"],
+      run: ["run_id", "created_at", "id"],
+    },
+  },
   meta: { keyPath: "key" },
 };
 

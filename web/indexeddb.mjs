@@ -6,20 +6,23 @@
 import { Bridge } from "./bridge.mjs";
 import { Connection } from "./connection.mjs";
 import { done, under } from "./database.mjs";
-import { list } from "./listing.mjs";
+import { list, listTokens } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
-import { bare, claim, end, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
+import { bare, claim, create, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
+import * as waits from "./waits.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
+/** @typedef {import("./records.mjs").Token} Token */
 /** @typedef {import("./records.mjs").Lease} Lease */
 /** @typedef {import("./records.mjs").Refusal} Refusal */
 /** @typedef {import("./records.mjs").StoredEvent} StoredEvent */
-/** @typedef {IDBTransaction} Transaction */
 
 const WRITE = "readwrite";
+const ENDING = ["runs", "steps", "events", "leases"]; // what an outsider touches who ends a run
+const ALL = ["runs", "steps", "unfinished", "events", "logs", "tags", "tokens"]; // that a final run has
 
 /** @param {Step} a @param {Step} b */
 const byStart = (a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]);
@@ -44,25 +47,7 @@ export class IndexedDBStore extends Connection {
 
   /** @param {import("./records.mjs").NewRun[]} runs */
   async create_runs(runs) {
-    const created = await this.transact(["runs", "events", "tags"], WRITE, async (t) => {
-      const created = [];
-      for (const given of runs) {
-        const before = await find(t, given.id);
-        const holder = before ?? (await holderOfKey(t, given.job, given.idempotency_key, given.created_at));
-        if (holder) {
-          created.push({ run: holder, disposition: before ? "created" : "idempotent" });
-          continue;
-        }
-        const run = put(t, { ...s.firstRow(given), seq: 1 });
-        const at = run.created_at;
-        t.objectStore("events").add({ run_id: run.id, seq: 1, at, type: "run.triggered", data: "{}" });
-        for (const tag of JSON.parse(run.tags)) {
-          t.objectStore("tags").put({ tag, created_at: run.created_at, run_id: run.id });
-        }
-        created.push({ run, disposition: "created" });
-      }
-      return created;
-    });
+    const created = await this.transact(["runs", "events", "tags"], WRITE, (t) => create(t, runs));
     this.announce(...created.map(({ run }) => ({ run_id: run.id, claimable: true, step: false })));
     return created;
   }
@@ -70,6 +55,12 @@ export class IndexedDBStore extends Connection {
   /** @param {string} id @returns {Promise<Run | null>} */
   async get_run(id) {
     return (await this.transact("runs", "readonly", (t) => find(t, id))) ?? null;
+  }
+
+  /** Those that are there, in the order of their ids as given. @param {string[]} ids @returns {Promise<Run[]>} */
+  async get_runs(ids) {
+    const found = await this.transact("runs", "readonly", (t) => Promise.all(ids.map((id) => find(t, id))));
+    return found.filter((run) => run !== undefined);
   }
 
   /** Newest first. @param {import("./records.mjs").RunFilter} filter @returns {Promise<Run[]>} */
@@ -233,31 +224,35 @@ export class IndexedDBStore extends Connection {
   async settle(id, generation, given) {
     const { status, at, seq } = given;
     const [released, final] = [status === "PENDING" ? 1 : 0, s.FINAL.includes(status)];
-    const [refused, changed] = await this.transact(["runs", "events", "leases", "logs"], WRITE, async (t) => {
+    const stores = ["runs", "events", "leases", "logs", ...(given.wakes?.tokens?.length ? ["tokens"] : [])];
+    const [refused, changes] = await this.transact(stores, WRITE, async (t) => {
       const run = await find(t, id);
       const no = refusal(run, generation);
       if (no || !run) {
         const again = run?.status === status && run.generation === generation + released && run.seq === seq;
-        return [again ? null : no, false]; // an earlier try of this very call, perhaps
+        return [again ? null : no, []]; // an earlier try of this very call, perhaps
       }
       s.check(id, "EXECUTING", status);
       if (s.OTHERS.includes(status)) {
         throw new s.Conflict(`run ${id} can't become ${status} by its holder: that is for others`);
       }
+      const [come, remaining] = given.wakes ? await waits.outlook(t, given.wakes) : [false, null];
       t.objectStore("leases").delete(id);
-      put(t, {
+      const row = put(t, {
         ...{ ...run, status, generation: generation + released, seq, attempt: given.attempt },
-        ...{ executed: given.executed, ready_at: given.ready_at, claimable: released, last_seen_at: at },
+        ...{ executed: given.executed, ready_at: come ? at : given.ready_at, remaining },
+        ...{ claimable: released, last_seen_at: at },
         ...{ output: given.output, error: given.error, finished_at: final ? at : null },
         key_live: run.key_live && (!final || s.KEEPS_KEY.includes(status)) ? 1 : 0,
         ...{ progress: given.progress ?? run.progress, metadata: given.metadata ?? run.metadata },
       });
       for (const event of given.events) t.objectStore("events").add({ run_id: id, ...event });
       await log(t, given.logs);
-      return [null, true];
+      const told = final ? await waits.tellParent(t, row, at) : [];
+      return [null, [{ run_id: id, claimable: !final, step: false }, ...told]];
     });
-    if (changed) this.announce({ run_id: id, claimable: !final, step: false });
-    return /** @type {Refusal | null} */ (refused);
+    this.announce(...changes);
+    return refused;
   }
 
   // Steps
@@ -281,6 +276,7 @@ export class IndexedDBStore extends Connection {
    * @returns {Promise<Refusal | null>}
    */
   async save_failure(id, generation, step, event) {
+    await this.saves.turn();
     const no = await this.transact(["runs", "unfinished", "events"], WRITE, async (t) => {
       const no = refusal(await find(t, id), generation);
       if (no) return no;
@@ -346,15 +342,74 @@ export class IndexedDBStore extends Connection {
     });
   }
 
+  // Tokens and children
+
+  /**
+   * @param {string} id
+   * @param {number} generation
+   * @param {Step} step
+   * @param {Token} token
+   * @returns {Promise<Refusal | null>}
+   */
+  async create_token(id, generation, step, token) {
+    await this.saves.turn();
+    const no = await this.transact(["runs", "unfinished", "tokens"], WRITE, (t) =>
+      waits.createToken(t, id, generation, step, token),
+    );
+    if (!no) this.announce({ run_id: id, claimable: false, step: true });
+    return no;
+  }
+
+  /**
+   * What became of each, or a refusal.
+   * @param {string} id
+   * @param {number} generation
+   * @param {Step} step
+   * @param {import("./records.mjs").NewRun[]} runs
+   */
+  async create_children(id, generation, step, runs) {
+    await this.saves.turn();
+    const stores = ["runs", "events", "tags", "steps", "unfinished"];
+    const { answer, changes } = await this.transact(stores, WRITE, (t) =>
+      waits.createChildren(t, id, generation, step, runs),
+    );
+    this.announce(...changes);
+    return answer;
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} state
+   * @param {string | null} output
+   * @param {string | null} error
+   * @param {number} now
+   * @returns {Promise<Token>}
+   */
+  async finish_token(id, state, output, error, now) {
+    const { token, changes } = await this.transact(["tokens", "runs"], WRITE, (t) =>
+      waits.finishToken(t, id, { state, output, error, finished_at: now }),
+    );
+    this.announce(...changes);
+    return token;
+  }
+
+  /** @param {string[]} ids @param {number} now @returns {Promise<Token[]>} */
+  async read_tokens(ids, now) {
+    return this.transact("tokens", WRITE, (t) => waits.readTokens(t, ids, now));
+  }
+
+  /** Newest first. @param {import("./records.mjs").TokenFilter} filter @returns {Promise<Token[]>} */
+  async list_tokens(filter) {
+    if (filter.limit !== undefined && filter.limit < 1) return [];
+    return this.transact("tokens", "readonly", (t) => listTokens(t, filter));
+  }
+
   // Steering from outside
 
   /** @param {string} id @param {number} now @returns {Promise<Run>} */
   async cancel_run(id, now) {
-    const run = await this.transact(["runs", "steps", "events", "leases"], WRITE, async (t) => {
-      const run = await existing(t, id);
-      return end(t, { ...run, key_live: 0 }, "CANCELLED", now, "run.cancelled", {});
-    });
-    this.announce({ run_id: id, claimable: false, step: false });
+    const { run, changes } = await this.transact(ENDING, WRITE, (t) => waits.cancel(t, id, now));
+    this.announce(...changes);
     return run;
   }
 
@@ -382,9 +437,8 @@ export class IndexedDBStore extends Connection {
 
   /** @param {string} id @param {number} now @returns {Promise<Run>} */
   async move_run(id, now) {
-    const stores = ["runs", "steps", "events", "leases"];
-    const run = await this.transact(stores, WRITE, (t) => leave(t, id, now));
-    this.announce({ run_id: id, claimable: false, step: false });
+    const { run, changes } = await this.transact(ENDING, WRITE, (t) => leave(t, id, now));
+    this.announce(...changes);
     return run;
   }
 
@@ -398,25 +452,19 @@ export class IndexedDBStore extends Connection {
 
   /** @param {string} id */
   async delete_run(id) {
-    await this.transact(["runs", "steps", "unfinished", "events", "logs", "tags"], WRITE, async (t) => {
+    await this.transact(ALL, WRITE, async (t) => {
       const run = await existing(t, id);
       if (!s.FINAL.includes(run.status)) {
         throw new s.Conflict(`run ${id} is ${run.status}: cancel it before it is deleted`);
       }
-      forget(t, run);
+      await forget(t, run);
     });
     this.announce({ run_id: id, claimable: false, step: false });
   }
 
   /** @param {number} before @param {number} limit @returns {Promise<number>} */
   async purge(before, limit) {
-    if (limit < 1) return 0; // to IndexedDB it would be no limit
-    return this.transact(["runs", "steps", "unfinished", "events", "logs", "tags"], WRITE, async (t) => {
-      const old = IDBKeyRange.upperBound(before, true);
-      const rows = await done(t.objectStore("runs").index("finished").getAll(old, limit));
-      for (const row of rows) forget(t, bare(row));
-      return rows.length;
-    });
+    return this.transact(ALL, WRITE, (t) => waits.purge(t, before, limit));
   }
 
   // Reading what happened

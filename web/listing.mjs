@@ -1,10 +1,11 @@
-/** Lists of runs, newest first, from the index that has the order already. */
+/** Lists of runs and tokens, newest first, from the index that has the order already. */
 
 import { done } from "./database.mjs";
 import { bare, find } from "./rows.mjs";
 import { TRANSITIONS } from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
+/** @typedef {import("./records.mjs").Token} Token */
 
 /**
  * With statuses (a job has all of them) one range of an index is read for each.
@@ -37,8 +38,26 @@ export async function list(t, filter) {
 }
 
 /**
+ * @param {IDBTransaction} t
+ * @param {import("./records.mjs").TokenFilter} filter
+ * @returns {Promise<Token[]>}
+ */
+export async function listTokens(t, filter) {
+  const { state = null, run_id = null, limit = 50 } = filter;
+  /** @type {Token[]} */
+  const found = [];
+  const index = t.objectStore("tokens").index(run_id !== null ? "run" : state !== null ? "state" : "created");
+  const prefix = [run_id ?? state].filter((part) => part !== null);
+  await each(index, newest(filter, prefix), (token) => {
+    if (state === null || token.state === state) found.push(token); // a run has few
+    return found.length < limit;
+  });
+  return found;
+}
+
+/**
  * The keys of a list, newest first: those that begin with `prefix` and go on with (created_at, id).
- * @param {import("./records.mjs").RunFilter} filter
+ * @param {Pick<import("./records.mjs").RunFilter, "created_after" | "created_before" | "cursor">} filter
  * @param {string[]} prefix
  */
 function newest({ created_after = null, created_before = null, cursor = null }, prefix) {

@@ -1,17 +1,18 @@
 /** A run's way out of a store and into it, inside the transaction of one verb. */
 
 import { done } from "./database.mjs";
-import { end, existing, find, forget, holderOfKey, put, record } from "./rows.mjs";
+import { clear, existing, find, holderOfKey, put, record } from "./rows.mjs";
 import * as s from "./statuses.mjs";
+import { end } from "./waits.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Moved} Moved */
 /** @typedef {IDBTransaction} Transaction */
 
-/** Whoever holds the run loses it. @param {Transaction} t @param {string} id @param {number} now @returns {Promise<Run>} */
+/** Whoever holds the run loses it. @param {Transaction} t @param {string} id @param {number} now */
 export async function leave(t, id, now) {
   const run = await existing(t, id);
-  if (run.status === "MOVED") return run;
+  if (run.status === "MOVED") return { run, changes: [] };
   const data = { direction: "out", from: run.status, ready_at: run.ready_at };
   return end(t, run, "MOVED", now, "run.moved", data);
 }
@@ -26,7 +27,7 @@ export async function arrive(t, moved, now) {
   if (other && other.id !== id) {
     throw new s.Conflict(`run ${id} can't be imported: run ${other.id} has its idempotency key ${key}`);
   }
-  if (here) forget(t, here);
+  if (here) clear(t, here);
   for (const step of moved.steps) t.objectStore(step.seq === null ? "unfinished" : "steps").add(step);
   for (const event of moved.events) t.objectStore("events").add({ run_id: id, ...event });
   for (const line of moved.logs) t.objectStore("logs").add(line);

@@ -47,7 +47,10 @@ export const LOG = {
 };
 const DOCUMENT = ["format", "durable_lite", "run", "steps", "events", "logs"];
 /** What a run is while it is nowhere. */
-const NOWHERE = { claimable: 0, finished_at: null, output: null, worker: null, stale_reason: null, key_live: 0 };
+const NOWHERE = {
+  ...{ claimable: 0, finished_at: null, output: null, worker: null, stale_reason: null, key_live: 0 },
+  ...{ parent_id: null, awaited: 0, remaining: null },
+};
 
 // Out of a store
 
@@ -116,7 +119,7 @@ export function read(document) {
   const run = readRecord("run", given.run, RUN);
   const moved = /** @type {Moved} */ ({
     run: { ...run, ...NOWHERE },
-    steps: records(given, "steps", STEP).map((step) => ({ run_id: run.id, ...step })),
+    steps: records(given, "steps", STEP).map((step) => ({ run_id: run.id, ref: null, ...step })),
     events: records(given, "events", EVENT),
     logs: records(given, "logs", LOG).map((line) => ({ run_id: run.id, ...line })),
   });

@@ -23,6 +23,8 @@
  * @property {string} [tags]
  * @property {string | null} [idempotency_key]
  * @property {Moment | null} [idempotency_expires_at]
+ * @property {string | null} [parent_id]
+ * @property {number} [awaited]
  */
 
 /**
@@ -62,6 +64,9 @@
  * @property {string | null} idempotency_key
  * @property {Moment | null} idempotency_expires_at
  * @property {number} key_live
+ * @property {string | null} parent_id
+ * @property {number} awaited
+ * @property {number | null} remaining
  */
 
 /**
@@ -83,6 +88,7 @@
  * @property {Moment | null} finished_at
  * @property {Moment | null} wake_at
  * @property {string | null} title
+ * @property {string | null} ref
  */
 
 /**
@@ -115,6 +121,31 @@
  */
 
 /**
+ * An external promise that a run waits for.
+ * @typedef {object} Token
+ * @property {string} id
+ * @property {string} run_id
+ * @property {string} path
+ * @property {string} kind
+ * @property {string} state
+ * @property {Moment} created_at
+ * @property {Moment} deadline
+ * @property {Moment | null} finished_at
+ * @property {string | null} output
+ * @property {string | null} error
+ * @property {string | null} name
+ * @property {string | null} match
+ */
+
+/**
+ * @typedef {object} TokenFilter
+ * @property {string | null} [state]
+ * @property {string | null} [run_id]
+ * @property {[Moment, string] | null} [cursor]
+ * @property {number} [limit]
+ */
+
+/**
  * A run on its way from one store to another, with all it has; the last event is its `run.moved`.
  * @typedef {object} Moved
  * @property {Run} run
@@ -144,6 +175,14 @@
  */
 
 /**
+ * What wakes a WAITING run: any of these tokens, any failed child, all children or any of them.
+ * @typedef {object} Wakes
+ * @property {string[]} [tokens]
+ * @property {string[]} [children]
+ * @property {boolean} [all]
+ */
+
+/**
  * How a worker lets go of a run.
  * @typedef {object} Settlement
  * @property {string} status
@@ -158,6 +197,7 @@
  * @property {string | null} progress
  * @property {string | null} metadata
  * @property {LogLine[]} logs
+ * @property {Wakes | null} [wakes]
  */
 
 /**

@@ -4,6 +4,7 @@ import { done, under } from "./database.mjs";
 import * as s from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
+/** @typedef {import("./records.mjs").Step} Step */
 /** @typedef {import("./records.mjs").Refusal} Refusal */
 /** @typedef {IDBTransaction} Transaction */
 
@@ -17,6 +18,7 @@ function kept(run) {
   if (run.claimable) index.claimable = [run.job, -run.priority, run.created_at, run.id];
   else if (run.ready_at !== null) index.due = run.ready_at;
   if (run.key_live && run.idempotency_key !== null) index.key = [run.job, run.idempotency_key];
+  if (run.parent_id !== null && !s.FINAL.includes(run.status)) index.parent = run.parent_id;
   return { ...run, index };
 }
 
@@ -79,27 +81,6 @@ export async function record(t, run, at, type, data) {
 }
 
 /**
- * An outsider ends a run, whoever holds it.
- * @param {Transaction} t
- * @param {Run} run
- * @param {string} status
- * @param {number} now
- * @param {string} type
- * @param {object} data
- */
-export async function end(t, run, status, now, type, data) {
-  s.check(run.id, run.status, status);
-  /** @type {import("./records.mjs").Lease | undefined} */
-  const lease = await done(t.objectStore("leases").get(run.id));
-  t.objectStore("leases").delete(run.id);
-  const row = {
-    ...{ ...run, status, generation: run.generation + 1, claimable: 0, ready_at: null, finished_at: now },
-    ...(lease && { executed: lease.executed, last_seen_at: lease.heartbeat_at }),
-  };
-  return record(t, row, now, type, data);
-}
-
-/**
  * The run that answers for a key; one whose time is up lets go of it here.
  * @param {Transaction} t
  * @param {string} job
@@ -115,8 +96,41 @@ export async function holderOfKey(t, job, key, now) {
   return null;
 }
 
-/** @param {Transaction} t @param {Run} run */
-export function forget(t, run) {
+/**
+ * Each run is new, or there already, or a live idempotency key answers.
+ * @param {Transaction} t
+ * @param {import("./records.mjs").NewRun[]} runs
+ * @returns {Promise<{run: Run, disposition: string}[]>}
+ */
+export async function create(t, runs) {
+  const created = [];
+  for (const given of runs) {
+    const before = await find(t, given.id);
+    const holder = before ?? (await holderOfKey(t, given.job, given.idempotency_key, given.created_at));
+    if (holder) {
+      created.push({ run: holder, disposition: before ? "created" : "idempotent" });
+      continue;
+    }
+    const run = put(t, { ...s.firstRow(given), seq: 1 });
+    const at = run.created_at;
+    t.objectStore("events").add({ run_id: run.id, seq: 1, at, type: "run.triggered", data: "{}" });
+    for (const tag of JSON.parse(run.tags)) {
+      t.objectStore("tags").put({ tag, created_at: run.created_at, run_id: run.id });
+    }
+    created.push({ run, disposition: "created" });
+  }
+  return created;
+}
+
+/** All that it has. @param {Transaction} t @param {Run} run */
+export async function forget(t, run) {
+  const tokens = t.objectStore("tokens");
+  for (const id of await done(tokens.index("run").getAllKeys(under(run.id)))) tokens.delete(id);
+  clear(t, run);
+}
+
+/** All that it has but its tokens, which stay when it comes back from elsewhere. @param {Transaction} t @param {Run} run */
+export function clear(t, run) {
   for (const store of ["steps", "unfinished", "events", "logs"]) t.objectStore(store).delete(under(run.id));
   for (const tag of JSON.parse(run.tags)) t.objectStore("tags").delete([tag, run.created_at, run.id]);
   t.objectStore("runs").delete(run.id);
@@ -133,6 +147,16 @@ export function added(request) {
       resolve(false);
     };
   });
+}
+
+/** A completed step is stored once. @param {Transaction} t @param {Step} step */
+export async function putStep(t, step) {
+  if (step.seq === null) {
+    t.objectStore("unfinished").put(step);
+  } else if (!(await added(t.objectStore("steps").add(step)))) {
+    const other = await done(t.objectStore("steps").get([step.run_id, step.seq]));
+    if (other.path !== step.path) throw new s.StoreError(`run ${step.run_id} has another step under this seq`);
+  }
 }
 
 /** @param {Transaction} t @param {import("./records.mjs").LogLine[]} lines */
@@ -169,7 +193,7 @@ export async function claim(t, run, worker, now, via) {
   });
   const row = put(t, {
     ...{ ...run, status: "EXECUTING", ready_at: null, claimable: 0, worker, stale_reason: null, generation },
-    ...{ recoveries, recovery_seq, seq, started_at: run.started_at ?? now, last_seen_at: now },
+    ...{ recoveries, recovery_seq, seq, started_at: run.started_at ?? now, last_seen_at: now, remaining: null },
   });
   return { run: row, status: run.status, fresh };
 }

@@ -1,8 +1,6 @@
 /** Steps on their way to the store: those that are saved while a transaction runs share the next one. */
 
-import { done } from "./database.mjs";
-import { added, find, refusal } from "./rows.mjs";
-import { StoreError } from "./statuses.mjs";
+import { find, putStep, refusal } from "./rows.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
@@ -17,14 +15,24 @@ export class Saves {
     this.waiting = [];
     /** @type {Promise<void> | null} while any is on its way */
     this.finished = null;
+    /** @type {Promise<unknown> | null} the save that was given last */
+    this.last = null;
   }
 
   /** @param {number} generation @param {Step} step @returns {Promise<Refusal | null>} */
   add(generation, step) {
-    return new Promise((resolve, reject) => {
+    /** @type {Promise<Refusal | null>} */
+    const saved = new Promise((resolve, reject) => {
       this.waiting.push({ generation, step, resolve, reject });
       this.finished ??= this.drain();
     });
+    this.last = saved;
+    return saved;
+  }
+
+  /** Once all that was given so far is done: the writes of a run are applied in the order of their calls. */
+  async turn() {
+    await this.last?.catch(() => {});
   }
 
   async drain() {
@@ -74,11 +82,6 @@ async function save(t, runs, { generation, step }) {
   runs.set(id, run);
   const refused = refusal(await run, generation);
   if (refused) return refused;
-  if (step.seq === null) {
-    t.objectStore("unfinished").put(step);
-  } else if (!(await added(t.objectStore("steps").add(step)))) {
-    const other = await done(t.objectStore("steps").get([id, step.seq]));
-    if (other.path !== step.path) throw new StoreError(`run ${id} has another step under this seq`);
-  }
+  await putStep(t, step);
   return null;
 }

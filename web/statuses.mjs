@@ -46,6 +46,13 @@ export class RunNotFound extends DurableError {
     this.id = id;
   }
 }
+export class TokenNotFound extends DurableError {
+  /** @param {string} id */
+  constructor(id) {
+    super(`no token ${id}`);
+    this.id = id;
+  }
+}
 
 /**
  * @param {string} id
@@ -65,7 +72,7 @@ export function check(id, from, to) {
 export function firstRow(run) {
   return {
     ...{ max_duration: null, deadline: null, trigger: "{}", environment: null, tags: "[]" },
-    ...{ idempotency_key: null, idempotency_expires_at: null },
+    ...{ idempotency_key: null, idempotency_expires_at: null, parent_id: null, awaited: 0 },
     ...run,
     status: "PENDING",
     claimable: run.ready_at <= run.created_at ? 1 : 0,
@@ -86,6 +93,7 @@ export function firstRow(run) {
     error: null,
     progress: null,
     metadata: "{}",
+    remaining: null,
   };
 }
 

@@ -98,6 +98,8 @@ export function newRun({ id, now, job, manifest = null, payload = null, options 
     tags: tagsText(tags),
     idempotency_key: idempotencyKey === null ? null : `["global",${canonical(idempotencyKey)}]`,
     idempotency_expires_at: idempotencyKey === null ? null : expires,
+    parent_id: null,
+    awaited: 0,
   };
   const [name] = Object.keys(unknown);
   if (name !== undefined) throw new InvalidOption(name, "trigger has no such option");

@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,7 @@ from ..durable import Durable
 from ..errors import StoreUnavailable
 from ..events import Event
 from ..job import manifest
-from ..records import Refusal, Settlement, StepRow
+from ..records import Created, NewRun, Refusal, Settlement, StepRow, TokenRow
 from ..stores.indexeddb import IndexedDBStore
 from .turns import Turns
 
@@ -39,6 +39,18 @@ class _FilesFirst(IndexedDBStore):
         if step.seq is not None:
             await self._saved()
         return await super().save_step(run_id, generation, step)
+
+    async def create_token(
+        self, run_id: str, generation: int, step: StepRow, token: TokenRow
+    ) -> Refusal | None:
+        await self._saved()
+        return await super().create_token(run_id, generation, step, token)
+
+    async def create_children(
+        self, run_id: str, generation: int, step: StepRow, runs: Sequence[NewRun]
+    ) -> list[Created] | Refusal:
+        await self._saved()
+        return await super().create_children(run_id, generation, step, runs)
 
     async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
         await self._saved()

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from ..events import Event
-from ..records import LogRow, RunRow, StepRow
+from ..records import LogRow, RunRow, StepRow, TokenRow
 from ..runlog import ENGINE
 
-__all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json", "value_json"]
+__all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json", "token_json", "value_json"]
 
 _ERROR = ("type", "message", "code", "key")
 
@@ -50,6 +50,7 @@ def run_json(row: RunRow) -> dict[str, Any]:
         "max_duration": row.max_duration,
         "deadline": row.deadline,
         "trigger": json.loads(row.trigger),
+        "parent": row.parent_id,
         "idempotency_key": _parsed(row.idempotency_key),
         "payload": value_json(row.payload),
         "output": value_json(row.output),
@@ -71,6 +72,16 @@ def step_json(row: StepRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
         "wake_at": row.wake_at,
+        "ref": row.ref,
+        "output": value_json(row.output),
+        "error": _parsed(row.error),
+    }
+
+
+def token_json(row: TokenRow) -> dict[str, Any]:
+    return {
+        **row._asdict(),
+        "match": _parsed(row.match),
         "output": value_json(row.output),
         "error": _parsed(row.error),
     }

@@ -14,6 +14,7 @@ from ..errors import DurableError
 from .exits import Exit, Failure, failure
 from .run import run
 from .runs import runs
+from .tokens import tokens
 from .web import web
 from .worker import worker
 
@@ -68,6 +69,7 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(worker)
 cli.add_command(runs)
+cli.add_command(tokens)
 cli.add_command(web)
 
 

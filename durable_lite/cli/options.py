@@ -130,16 +130,16 @@ def _missing(store: Store) -> str | None:
     return None if path is None or Path(path).exists() else path
 
 
-def read_payload(given: str | None) -> str | None:
-    """The JSON text of `--payload`: itself, of `@file`, or of stdin for `-`. Checked to be JSON."""
+def read_payload(given: str | None, option: str = "--payload") -> str | None:
+    """The JSON text of an option: itself, of `@file`, or of stdin for `-`. Checked to be JSON."""
     if given is None:
         return None
-    where, text = "--payload", given
+    where, text = option, given
     try:
         if given == "-":
-            where, text = "--payload: stdin", sys.stdin.read()
+            where, text = f"{option}: stdin", sys.stdin.read()
         elif given.startswith("@"):
-            where = f"--payload: {given[1:]}"
+            where = f"{option}: {given[1:]}"
             with open(given[1:], encoding="utf-8") as file:
                 text = file.read()
         json.loads(text, parse_constant=_refuse_constant)

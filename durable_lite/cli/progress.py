@@ -137,8 +137,9 @@ class Progress:
             case EventType.WAITING:
                 self._waits = [str(path) for path in data["waits"]]
                 self._active.clear()
-                until = f"until {moment(data['ready_at'], at)} ({length(data['ready_at'] - at)})"
-                self._later(at, f"waiting: {', '.join(self._waits[:_STEPS_SHOWN])} {until}", plain=True)
+                due, what = data["ready_at"], ", ".join(self._waits[:_STEPS_SHOWN])
+                until = f" until {moment(due, at)} ({length(due - at)})" if due is not None else ""
+                self._later(at, f"waiting: {what}{until}", plain=True)
             case EventType.RETRYING:
                 self._error = error_text(data["error"])
                 self._active.clear()
@@ -232,6 +233,8 @@ class Progress:
             if self._error:
                 return f"failed, trying again: {left}: {self._error}"
             return f"waiting for {', '.join(self._waits[:_STEPS_SHOWN]) or 'its time'}: {left}"
+        if row.status == Status.WAITING:
+            return f"waiting for {', '.join(self._waits[:_STEPS_SHOWN]) or 'somebody'}"
         if row.status == Status.PENDING:
             due = row.ready_at or now
             return f"starts in {length(due - now)}" if due > now + 0.1 else "waiting for its turn"

@@ -15,7 +15,7 @@ from ..durable import Durable
 from ..errors import InvalidPayload, StoreError
 from ..events import EventType
 from ..ports import Store
-from ..records import Claim, RunRow
+from ..records import Claim, RunRow, Settlement
 from ..status import FINAL, RESUMABLE, Status
 from .as_json import run_json, value_json
 from .exits import Exit, Failure, code_of
@@ -44,6 +44,7 @@ class Order(NamedTuple):
     """What the command line asks for."""
 
     job: AnyJob
+    jobs: tuple[AnyJob, ...]  # of its module: it may start them
     payload: Any
     db: Database
     new: bool
@@ -83,16 +84,16 @@ def run(
 ) -> None:
     """Execute a job here, with its progress on stderr and its output as JSON on stdout.
 
-    The job is FILE.py:JOB or MODULE:JOB; the name may be left out if there is only one. Whatever the
-    job itself prints goes to stderr.
+    The job is FILE.py:JOB or MODULE:JOB; the name may be left out if there is only one. Runs that it
+    starts of other jobs of this file are executed, too. Whatever a job itself prints goes to stderr.
 
     The same command again goes on with its unfinished run: same job, same payload, from its last
     checkpoint. Ctrl-C lets the run finish what it can and releases it; a second one stops at once.
     """
     text = read_payload(payload)
     with contextlib.redirect_stdout(sys.stderr):
-        job, _ = load_job(target)
-        order = Order(job, _payload(job, text), db, new, tags, durability, stop_timeout)
+        job, jobs = load_job(target)
+        order = Order(job, tuple(jobs.values()), _payload(job, text), db, new, tags, durability, stop_timeout)
         row, disposition, code = asyncio.run(_run(order))
     if as_json:
         click.echo(json_text({**run_json(row), "disposition": disposition}))
@@ -116,7 +117,7 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             row, disposition = await _take_up(order, store, screen)
             progress = Progress(screen, row)
             ours = _Ours(row.id, progress)
-            app = Durable(observed(store, ours), jobs=[order.job])
+            app = Durable(observed(store, ours), jobs=order.jobs)
             follower = Follower(store, row, progress.told, progress.looked)
             await follower.look()
             progress.begin()
@@ -162,7 +163,8 @@ class _Ours(Observer):
 
     def __init__(self, run_id: str, progress: Progress) -> None:
         self._run_id, self._progress = run_id, progress
-        self.others: set[str] = set()
+        self.others: set[str] = set()  # all that were claimed here
+        self.held: set[str] = set()  # those of them that execute now
 
     def registered(self, worker: str) -> None:
         self._progress.worker = worker
@@ -172,11 +174,18 @@ class _Ours(Observer):
             self._progress.saved(path)
 
     def claimed(self, claim: Claim) -> None:
-        if claim.run.id != self._run_id and claim.run.id not in self.others:
-            self.others.add(claim.run.id)
-            self._progress.say(
-                f"run {claim.run.id} of this job was unfinished too: executing it as well", "dim"
-            )
+        run = claim.run
+        if run.id != self._run_id:
+            self.held.add(run.id)
+        if run.id != self._run_id and run.id not in self.others:
+            self.others.add(run.id)
+            if run.parent_id != self._run_id and run.parent_id not in self.others:
+                self._progress.say(
+                    f"run {run.id} of {run.job} was unfinished too: executing it as well", "dim"
+                )
+
+    def settled(self, run_id: str, settlement: Settlement) -> None:
+        self.held.discard(run_id)
 
 
 async def _until_the_end(
@@ -193,8 +202,8 @@ async def _until_the_end(
                 "bold",
             )
             await app.stop(order.stop_timeout)
-        elif ours.others:
-            progress.say(f"done; letting go of {plural(len(ours.others), 'other run')}", "dim")
+        elif ours.held:
+            progress.say(f"done; letting go of {plural(len(ours.held), 'other run')}", "dim")
             await app.stop(order.stop_timeout)
         if following.done():
             following.result()

@@ -17,7 +17,7 @@ from .progress import counted, log_line
 from .safe import block, line, visible
 from .screen import ago, error_text, length, moment, status_text
 
-__all__ = ["Detail", "show_run", "show_runs"]
+__all__ = ["Detail", "show_run", "show_runs", "table"]
 
 T = TypeVar("T")
 _FULL, _FULLER = 96, 116  # columns from which a list has more
@@ -42,16 +42,16 @@ def show_runs(console: Console, rows: list[RunRow], now: float) -> None:
     """One line each. Ids are never cut: they are there to be copied."""
     wide = console.width >= _FULL
     wider = console.width >= _FULLER and any(row.tags != "[]" for row in rows)
-    table = _table()
-    table.add_column("RUN", no_wrap=True, overflow="fold")
-    table.add_column("JOB", no_wrap=True, overflow="ellipsis")
-    table.add_column("STATUS", no_wrap=True, overflow="fold")
-    table.add_column("PROGRESS", no_wrap=True, justify="right")
-    table.add_column("CREATED", no_wrap=True, justify="right")
+    found = table()
+    found.add_column("RUN", no_wrap=True, overflow="fold")
+    found.add_column("JOB", no_wrap=True, overflow="ellipsis")
+    found.add_column("STATUS", no_wrap=True, overflow="fold")
+    found.add_column("PROGRESS", no_wrap=True, justify="right")
+    found.add_column("CREATED", no_wrap=True, justify="right")
     if wide:
-        table.add_column("TOOK", no_wrap=True, justify="right")
+        found.add_column("TOOK", no_wrap=True, justify="right")
     if wider:
-        table.add_column("TAGS", no_wrap=True, overflow="ellipsis")
+        found.add_column("TAGS", no_wrap=True, overflow="ellipsis")
     for row in rows:
         progress = counted(json.loads(row.progress) if row.progress else None)
         cells = [_text(row.id), _text(row.job), status_text(row.status), Text(progress)]
@@ -60,8 +60,8 @@ def show_runs(console: Console, rows: list[RunRow], now: float) -> None:
             cells.append(Text(_took(row, now)))
         if wider:
             cells.append(_text(" ".join(json.loads(row.tags)), style="dim"))
-        table.add_row(*cells)
-    console.print(table)
+        found.add_row(*cells)
+    console.print(found)
 
 
 def show_run(console: Console, detail: Detail) -> None:
@@ -89,7 +89,10 @@ def _facts(console: Console, detail: Detail) -> None:
     facts.add_row("run", Text(visible(run.id), style="bold"))
     facts.add_row("job", _text(run.job + (f", version {run.version}" if run.version else "")))
     status = status_text(run.status)
-    if run.ready_at is not None and run.status not in FINAL and run.ready_at > now:
+    if run.status == "WAITING" and run.remaining and run.claimable == 0:
+        until = f", until {moment(run.ready_at, now)} at the latest" if run.ready_at is not None else ""
+        status.append(f" for a token, an event or a child run{until}", style="default")
+    elif run.ready_at is not None and run.status not in FINAL and run.ready_at > now:
         status.append(
             f", goes on at {moment(run.ready_at, now)}, in {length(run.ready_at - now)}", style="default"
         )
@@ -129,18 +132,18 @@ def _steps(console: Console, detail: Detail) -> None:
     shown = _last(console, "STEPS", detail.steps, detail.limit)
     if not shown:
         return
-    table = _table(indent=_INDENT)
-    table.add_column("STEP", overflow="fold", ratio=2)
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("TOOK", no_wrap=True, justify="right")
-    table.add_column("OUTPUT, ERROR, WAIT", no_wrap=True, overflow="ellipsis", ratio=3)
-    table.expand = console.is_terminal
+    found = table(indent=_INDENT)
+    found.add_column("STEP", overflow="fold", ratio=2)
+    found.add_column("STATE", no_wrap=True)
+    found.add_column("TOOK", no_wrap=True, justify="right")
+    found.add_column("OUTPUT, ERROR, WAIT", no_wrap=True, overflow="ellipsis", ratio=3)
+    found.expand = console.is_terminal
     for step in shown:
         state, what = _step_state(step, detail)
         took = length(step.finished_at - step.started_at) if step.finished_at is not None else ""
         name = step.path + (f" ({step.title})" if step.title else "")
-        table.add_row(_text(name), state, took, what)
-    console.print(table)
+        found.add_row(_text(name), state, took, what)
+    console.print(found)
     if detail.traceback:
         for step in shown:
             error = json.loads(step.error) if step.error and step.state != "completed" else {}
@@ -155,6 +158,12 @@ def _step_state(step: StepRow, detail: Detail) -> tuple[Text, Text]:
         over = step.wake_at is None or step.wake_at <= detail.now
         until = "" if step.wake_at is None else f"until {moment(step.wake_at, detail.now)}"
         return Text("over" if over else "waiting", style="dim" if over else "blue"), Text(until, style="dim")
+    if step.state == "waiting":
+        what = "run" if step.kind == "call" else step.kind
+        waits = f"{what} {line(' '.join((step.ref or '').split()), 200)}"
+        return Text("waiting", style="blue"), Text(waits, style="dim")
+    if step.state == "completed" and step.kind in ("token", "trigger"):
+        return Text(f"{step.kind}", style="green"), Text(line(step.ref or "", 200), style="dim")
     if step.state == "completed":
         return Text(f"done{failures}", style="green"), Text(line(step.output or "", 200), style="dim")
     error = line(error_text({**json.loads(step.error or "{}"), "key": None}), 300)
@@ -220,7 +229,7 @@ def _indented(console: Console, text: Text) -> None:
     console.print(Padding(text, (0, 0, 0, _INDENT), expand=False), overflow="fold")
 
 
-def _table(indent: int = 0) -> Table:
+def table(indent: int = 0) -> Table:
     return Table(
         box=None, padding=(0, 2, 0, indent), collapse_padding=True, header_style="dim", pad_edge=True
     )

@@ -115,9 +115,10 @@ class _Log(Observer):
             self._say(event, run_id, f"in {length(settlement.executed)}", "green")
         elif event == EventType.RETRYING and settlement.ready_at is not None:
             self._say(event, run_id, f"in {length(settlement.ready_at - now)}: {error}", "yellow")
-        elif status == Status.WAITING and settlement.ready_at is not None:
-            waits = ", ".join(map(str, data.get("waits", [])[:3]))
-            self._say(event, run_id, f"until {moment(settlement.ready_at, now)}: {waits}", "dim")
+        elif status == Status.WAITING:
+            waits, due = ", ".join(map(str, data.get("waits", [])[:3])), settlement.ready_at
+            until = f"until {moment(due, now)}: " if due is not None else "for "
+            self._say(event, run_id, f"{until}{waits}", "dim")
         elif status in FINAL:
             self._say(event, run_id, error if status == Status.FAILED else f"{status}: {error}", "red")
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .. import errors
-from ..errors import InvalidOption, RunNotFound, StoreError, StoreUnavailable
+from ..errors import InvalidOption, RunNotFound, StoreError, StoreUnavailable, TokenNotFound
 from ..events import Event
 from ..ports import Store
 from ..records import (
@@ -27,6 +27,8 @@ from ..records import (
     RunRow,
     Settlement,
     StepRow,
+    TokenFilter,
+    TokenRow,
 )
 
 __all__ = ["IndexedDBStore"]
@@ -35,6 +37,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 _ERRORS = {
     name: getattr(errors, name) for name in ("Conflict", "StoreError", "StoreUnavailable", "SchemaTooNew")
 }
+_NOT_FOUND = {"RunNotFound": RunNotFound, "TokenNotFound": TokenNotFound}
 
 
 class IndexedDBStore(Store):
@@ -131,12 +134,14 @@ class IndexedDBStore(Store):
     # Runs
 
     async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
-        created = await self._call("create_runs", [run._asdict() for run in runs])
-        return [Created(_row(RunRow, one["run"]), one["disposition"]) for one in created]
+        return _created(await self._call("create_runs", [run._asdict() for run in runs]))
 
     async def get_run(self, run_id: str) -> RunRow | None:
         run = await self._call("get_run", run_id)
         return None if run is None else _row(RunRow, run)
+
+    async def get_runs(self, run_ids: Sequence[str]) -> list[RunRow]:
+        return [_row(RunRow, run) for run in await self._call("get_runs", list(run_ids))]
 
     async def list_runs(self, filter: RunFilter) -> list[RunRow]:
         return [_row(RunRow, run) for run in await self._call("list_runs", filter._asdict())]
@@ -185,6 +190,7 @@ class IndexedDBStore(Store):
         given = settlement._asdict() | {
             "events": [event._asdict() for event in settlement.events],
             "logs": [line._asdict() for line in settlement.logs],
+            "wakes": settlement.wakes and settlement.wakes._asdict(),
         }
         return _refusal(await self._call("settle", run_id, generation, given))
 
@@ -204,6 +210,32 @@ class IndexedDBStore(Store):
 
     async def load_steps(self, run_id: str) -> list[StepRow]:
         return [_row(StepRow, step) for step in await self._call("load_steps", run_id)]
+
+    # Tokens and children
+
+    async def create_token(
+        self, run_id: str, generation: int, step: StepRow, token: TokenRow
+    ) -> Refusal | None:
+        given = (run_id, generation, step._asdict(), token._asdict())
+        return _refusal(await self._call("create_token", *given))
+
+    async def create_children(
+        self, run_id: str, generation: int, step: StepRow, runs: Sequence[NewRun]
+    ) -> list[Created] | Refusal:
+        given = (run_id, generation, step._asdict(), [run._asdict() for run in runs])
+        answer = await self._call("create_children", *given)
+        return Refusal(**answer) if isinstance(answer, dict) else _created(answer)
+
+    async def finish_token(
+        self, token_id: str, state: str, output: str | None, error: str | None, now: float
+    ) -> TokenRow:
+        return _row(TokenRow, await self._call("finish_token", token_id, state, output, error, now))
+
+    async def read_tokens(self, token_ids: Sequence[str], now: float) -> list[TokenRow]:
+        return [_row(TokenRow, token) for token in await self._call("read_tokens", list(token_ids), now)]
+
+    async def list_tokens(self, filter: TokenFilter) -> list[TokenRow]:
+        return [_row(TokenRow, token) for token in await self._call("list_tokens", filter._asdict())]
 
     # Steering from outside
 
@@ -267,8 +299,8 @@ class IndexedDBStore(Store):
         if isinstance(answer, list):
             return answer[0]
         name, message = answer["name"], answer["message"]
-        if name == "RunNotFound":
-            raise RunNotFound(answer["id"])
+        if missing := _NOT_FOUND.get(name):
+            raise missing(answer["id"])
         raise _ERRORS.get(name, StoreUnavailable)(message)
 
     def _answer(self, number: int, answer: str) -> None:
@@ -279,6 +311,10 @@ class IndexedDBStore(Store):
 
 def _row(cls: type[Row], record: dict[str, Any]) -> Row:
     return cls._make(map(record.get, cls._fields))
+
+
+def _created(given: list[dict[str, Any]]) -> list[Created]:
+    return [Created(_row(RunRow, one["run"]), one["disposition"]) for one in given]
 
 
 def _refusal(given: dict[str, Any] | None) -> Refusal | None:

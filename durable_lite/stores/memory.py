@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from .. import events as ev
-from ..errors import Conflict, RunNotFound, StoreError
+from ..errors import Conflict
 from ..events import Event, EventType
-from ..ports import Store
 from ..records import (
     Beat,
     Change,
@@ -28,56 +26,25 @@ from ..records import (
     StepRow,
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
-from .rows import arrival, first_row, is_news, key_taken, recovered
+from .memory_waits import MemoryWaits
+from .rows import arrival, is_news, key_taken, recovered
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(Store):
+class MemoryStore(MemoryWaits):
     """Keeps everything in this object: several `Durable`s of one process may share one."""
-
-    url = "memory:"
-    announces_all = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._runs: dict[str, RunRow] = {}
-        self._steps: dict[str, dict[str, StepRow]] = {}
-        self._paths: dict[str, dict[int, str]] = {}  # by seq
-        self._events: dict[str, list[NewEvent]] = {}
-        self._logs: dict[str, dict[tuple[int, str, int], LogRow]] = {}
-        self._leases: dict[str, Lease] = {}
-        self._workers: dict[str, str] = {}
-        self._meta: dict[str, str] = {}
-
-    async def open(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
 
     # Runs
 
     async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
-        created: list[Created] = []
-        for new in runs:
-            if existing := self._runs.get(new.id):
-                created.append(Created(existing, "created"))
-                continue
-            if existing := self._holder_of_key(new.job, new.idempotency_key, new.created_at):
-                created.append(Created(existing, "idempotent"))
-                continue
-            self._runs[new.id] = first_row(new)
-            self._steps[new.id], self._paths[new.id] = {}, {}
-            self._events[new.id], self._logs[new.id] = [], {}
-            self._record(new.id, new.created_at, EventType.TRIGGERED, {})
-            created.append(Created(self._runs[new.id], "created"))
-        for outcome in created:
-            self.announce(Change(outcome.run.id, claimable=True))
-        return created
+        return self._create(runs)
 
     async def get_run(self, run_id: str) -> RunRow | None:
         return self._runs.get(run_id)
+
+    async def get_runs(self, run_ids: Sequence[str]) -> list[RunRow]:
+        return [self._runs[id] for id in run_ids if id in self._runs]
 
     async def list_runs(self, filter: RunFilter) -> list[RunRow]:
         f = filter
@@ -126,6 +93,7 @@ class MemoryStore(Store):
             status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
             generation=row.generation + 1, recoveries=recoveries, recovery_seq=recovery_seq,
             started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
+            remaining=None,
         )  # fmt: skip
         self._leases[row.id] = Lease(row.id, row.generation + 1, worker, now, via, row.executed)
         self._record(
@@ -189,16 +157,21 @@ class MemoryStore(Store):
         if s.status in OTHERS:
             raise Conflict(f"run {run_id} can't become {s.status} by its holder: that is for others")
         row = self._end_lease(run_id)
-        final = s.status in FINAL
+        final, (come, remaining) = s.status in FINAL, (False, None)
+        if s.wakes is not None:
+            come, remaining = self._outlook(s.wakes)
         self._runs[run_id] = row._replace(
             status=Status(s.status), generation=generation + released, seq=s.seq, attempt=s.attempt,
-            executed=s.executed, ready_at=s.ready_at, claimable=int(released), last_seen_at=s.at,
-            output=s.output, error=s.error, finished_at=s.at if final else None,
+            executed=s.executed, ready_at=s.at if come else s.ready_at, remaining=remaining,
+            claimable=int(released), last_seen_at=s.at, output=s.output, error=s.error,
+            finished_at=s.at if final else None,
             key_live=int(row.key_live and (not final or s.status in KEEPS_KEY)),
         )  # fmt: skip
         self._events[run_id].extend(s.events)
         self._flush(run_id, s.progress, s.metadata, s.logs)
         self.announce(Change(run_id, claimable=not final))
+        if final:
+            self._tell_parent(self._runs[run_id], s.at)
         return None
 
     # Steps
@@ -206,9 +179,7 @@ class MemoryStore(Store):
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
         if refusal := self._refusal(run_id, generation):
             return refusal
-        if step.seq is not None and self._paths[run_id].setdefault(step.seq, step.path) != step.path:
-            raise StoreError(f"run {run_id} has another step under this seq")
-        self._steps[run_id][step.path] = step
+        self._store_step(run_id, step)
         self.announce(Change(run_id, claimable=False, step=True))
         return None
 
@@ -241,7 +212,15 @@ class MemoryStore(Store):
 
     async def cancel_run(self, run_id: str, now: float) -> RunRow:
         row = self._existing(run_id)._replace(key_live=0)
-        return self._end(row, Status.CANCELLED, now, EventType.CANCELLED, {})
+        row = self._end(row, Status.CANCELLED, now, EventType.CANCELLED, {})
+        families = [row]
+        for parent in families:
+            for child in list(self._runs.values()):
+                if child.parent_id == parent.id and child.status not in FINAL:
+                    data = ev.cancelled_with(parent.id)
+                    child = child._replace(key_live=0)
+                    families.append(self._end(child, Status.CANCELLED, now, EventType.CANCELLED, data))
+        return row
 
     async def resume_run(self, run_id: str, now: float) -> RunRow:
         row = self._existing(run_id)
@@ -292,7 +271,11 @@ class MemoryStore(Store):
         self.announce(Change(run_id, claimable=False))
 
     async def purge(self, before: float, limit: int) -> int:
-        old = [row for row in self._runs.values() if row.finished_at is not None and row.finished_at < before]
+        old = [
+            row
+            for row in self._runs.values()
+            if row.finished_at is not None and row.finished_at < before and not self._is_awaited(row)
+        ]
         old.sort(key=lambda row: row.finished_at or 0.0)
         for row in old[:limit]:
             self._forget(row.id)
@@ -323,71 +306,3 @@ class MemoryStore(Store):
 
     async def get_meta(self, key: str) -> str | None:
         return self._meta.get(key)
-
-    # What the verbs share
-
-    def _existing(self, run_id: str) -> RunRow:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise RunNotFound(run_id) from None
-
-    def _refusal(self, run_id: str, generation: int) -> Refusal | None:
-        """The guard: a write of any generation but the run's own changes nothing."""
-        row = self._runs.get(run_id)
-        if row is None:
-            return Refusal(None, 0)
-        if row.generation != generation or row.status != Status.EXECUTING:
-            return Refusal(row.status, row.generation)
-        return None
-
-    def _holder_of_key(self, job: str, key: str | None, now: float) -> RunRow | None:
-        """The run that answers for this key; one whose time is up lets go of it here."""
-        if key is None:
-            return None
-        for row in self._runs.values():
-            if row.key_live and row.job == job and row.idempotency_key == key:
-                expires = row.idempotency_expires_at
-                if expires is None or expires > now:
-                    return row
-                self._runs[row.id] = row._replace(key_live=0)
-                break
-        return None
-
-    def _record(self, run_id: str, at: float, type: EventType, data: dict[str, Any]) -> None:
-        """Write a transition's event after everything that the run has so far."""
-        row = self._runs[run_id]
-        steps = (step.seq for step in self._steps[run_id].values() if step.seq is not None)
-        events = (event.seq for event in self._events[run_id])
-        last = max(row.seq, max(steps, default=0), max(events, default=0))
-        self._events[run_id].append(NewEvent(last + 1, at, type, json.dumps(data)))
-        self._runs[run_id] = row._replace(seq=last + 1)
-
-    def _end_lease(self, run_id: str) -> RunRow:
-        self._leases.pop(run_id, None)
-        return self._runs[run_id]
-
-    def _end(self, row: RunRow, status: Status, now: float, type: EventType, data: dict[str, Any]) -> RunRow:
-        """An outsider ends a run, whoever holds it."""
-        check(row.id, row.status, status)
-        if lease := self._leases.pop(row.id, None):
-            row = row._replace(executed=lease.executed, last_seen_at=lease.heartbeat_at)
-        self._runs[row.id] = row._replace(
-            status=status, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now
-        )
-        self._record(row.id, now, type, data)
-        self.announce(Change(row.id, claimable=False))
-        return self._runs[row.id]
-
-    def _flush(self, run_id: str, progress: str | None, metadata: str | None, logs: Sequence[LogRow]) -> None:
-        row = self._runs[run_id]
-        self._runs[run_id] = row._replace(
-            progress=row.progress if progress is None else progress,
-            metadata=row.metadata if metadata is None else metadata,
-        )
-        for line in logs:
-            self._logs[run_id].setdefault((line.attempt, line.path, line.ordinal), line)
-
-    def _forget(self, run_id: str) -> None:
-        for table in (self._runs, self._steps, self._paths, self._events, self._logs):
-            table.pop(run_id, None)

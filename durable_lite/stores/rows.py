@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ..errors import Conflict
 from ..events import EventType
-from ..records import Moved, NewRun, RunRow
+from ..records import Moved, NewRun, RunRow, TokenRow
 from ..status import Status
 
-__all__ = ["arrival", "first_row", "is_news", "key_taken", "recovered"]
+__all__ = ["arrival", "first_row", "is_news", "key_taken", "recovered", "token_expired", "tokens_run_ended"]
 
 # Stale for these reasons means that the worker disappeared without waking or releasing.
 _DISAPPEARED = frozenset({"heartbeat", "worker gone"})
@@ -27,7 +27,8 @@ def first_row(new: NewRun) -> RunRow:
         trigger=new.trigger, environment=new.environment, tags=new.tags, progress=None,
         metadata="{}", idempotency_key=new.idempotency_key,
         idempotency_expires_at=new.idempotency_expires_at,
-        key_live=int(new.idempotency_key is not None),
+        key_live=int(new.idempotency_key is not None), parent_id=new.parent_id, awaited=new.awaited,
+        remaining=None,
     )  # fmt: skip
 
 
@@ -68,3 +69,11 @@ def arrival(run: RunRow, here: RunRow | None, now: float) -> RunRow:
 def key_taken(run: RunRow, other: RunRow) -> Conflict:
     key = run.idempotency_key
     return Conflict(f"run {run.id} can't be imported: run {other.id} has its idempotency key {key}")
+
+
+def token_expired(token: TokenRow) -> Conflict:
+    return Conflict(f"token {token.id} has expired: nobody finished it in time")
+
+
+def tokens_run_ended(token: TokenRow, status: str) -> Conflict:
+    return Conflict(f"token {token.id} can't be finished: its run {token.run_id} is {status}")

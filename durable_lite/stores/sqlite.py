@@ -31,10 +31,13 @@ from ..records import (
     RunRow,
     Settlement,
     StepRow,
+    TokenFilter,
+    TokenRow,
 )
 from . import sqlite_connect as connect
 from . import sqlite_moves as moves
 from . import sqlite_statements as sql
+from . import sqlite_waits as waits
 from . import sqlite_writes as writes
 from .sqlite_errors import explain, is_busy, locked_too_long
 from .sqlite_schema import RESERVED
@@ -132,6 +135,9 @@ class SQLiteStore(Store):
     async def get_run(self, run_id: str) -> RunRow | None:
         return await self._read(lambda cursor: writes.find(cursor, run_id))
 
+    async def get_runs(self, run_ids: Sequence[str]) -> list[RunRow]:
+        return [RunRow._make(row) for row in await self._rows(sql.GET_RUNS, [json.dumps(list(run_ids))])]
+
     async def list_runs(self, filter: RunFilter) -> list[RunRow]:
         if filter.statuses is not None and not filter.statuses:
             return []
@@ -224,6 +230,45 @@ class SQLiteStore(Store):
     async def load_steps(self, run_id: str) -> list[StepRow]:
         rows = _latest(list(map(StepRow._make, await self._rows(sql.STEPS, [run_id]))))
         return sorted(rows, key=lambda row: (row.seq is None, row.seq or 0, row.started_at, row.path))
+
+    # Tokens and children
+
+    async def create_token(
+        self, run_id: str, generation: int, step: StepRow, token: TokenRow
+    ) -> Refusal | None:
+        create = partial(waits.create_token, run_id=run_id, generation=generation, step=step, token=token)
+        refusal: Refusal | None = await self._write(create)
+        return refusal
+
+    async def create_children(
+        self, run_id: str, generation: int, step: StepRow, runs: Sequence[NewRun]
+    ) -> list[Created] | Refusal:
+        create = partial(waits.create_children, run_id=run_id, generation=generation, step=step, runs=runs)
+        created: list[Created] | Refusal = await self._write(create)
+        return created
+
+    async def finish_token(
+        self, token_id: str, state: str, output: str | None, error: str | None, now: float
+    ) -> TokenRow:
+        finish = partial(
+            waits.finish_token, token_id=token_id, state=state, output=output, error=error, now=now
+        )
+        token: TokenRow = await self._write(finish)
+        return token
+
+    async def read_tokens(self, token_ids: Sequence[str], now: float) -> list[TokenRow]:
+        tokens = await self._tokens(sql.GET_TOKENS, [json.dumps(list(token_ids))])
+        late = [token for token in tokens if token.state == "pending" and token.deadline <= now]
+        if late:
+            await self._write(partial(waits.expire_tokens, tokens=late, now=now))
+            tokens = await self._tokens(sql.GET_TOKENS, [json.dumps(list(token_ids))])
+        return tokens
+
+    async def list_tokens(self, filter: TokenFilter) -> list[TokenRow]:
+        return await self._tokens(*sql.list_tokens(filter))
+
+    async def _tokens(self, statement: str, values: Sequence[object]) -> list[TokenRow]:
+        return [TokenRow._make(row) for row in await self._rows(statement, values)]
 
     # Steering from outside
 

@@ -19,7 +19,18 @@ SCHEMA = 1
 # Keys of `meta` that say so; all others are facts that the engine keeps there.
 RESERVED = ("schema", "min_reader")
 
-_TABLES = ("runs", "steps", "unfinished_steps", "events", "logs", "leases", "workers", "tags", "meta")
+_TABLES = (
+    "runs",
+    "steps",
+    "unfinished_steps",
+    "events",
+    "logs",
+    "leases",
+    "workers",
+    "tags",
+    "meta",
+    "tokens",
+)
 
 # A checkpoint is appended to its run's range of one b-tree of rowids (`runs.number << 32 | seq`): one page
 # a commit, where any other key costs two. What isn't completed is kept apart. In `runs` the small
@@ -54,6 +65,9 @@ CREATE TABLE runs (
     key_live INTEGER NOT NULL,
     idempotency_key TEXT,
     idempotency_expires_at REAL,
+    parent_id TEXT,
+    awaited INTEGER NOT NULL,
+    remaining INTEGER,
     "trigger" TEXT NOT NULL,
     tags TEXT NOT NULL,
     progress TEXT,
@@ -68,6 +82,7 @@ CREATE INDEX runs_finished ON runs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_created ON runs (created_at, id);
 CREATE INDEX runs_status ON runs (status, created_at, id);
 CREATE INDEX runs_job ON runs (job, status, created_at, id);
+CREATE INDEX runs_children ON runs (parent_id) WHERE parent_id IS NOT NULL AND finished_at IS NULL;
 CREATE UNIQUE INDEX runs_key ON runs (job, idempotency_key) WHERE key_live = 1;
 
 CREATE TABLE steps (
@@ -84,6 +99,7 @@ CREATE TABLE steps (
     started_at REAL NOT NULL,
     finished_at REAL,
     title TEXT,
+    ref TEXT,
     output TEXT
 ) STRICT;
 
@@ -101,9 +117,28 @@ CREATE TABLE unfinished_steps (
     finished_at REAL,
     wake_at REAL,
     title TEXT,
+    ref TEXT,
     error TEXT,
     PRIMARY KEY (run_id, path)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY NOT NULL,
+    run_id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    deadline REAL NOT NULL,
+    finished_at REAL,
+    name TEXT,
+    match TEXT,
+    output TEXT,
+    error TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_created ON tokens (created_at, id);
+CREATE INDEX tokens_state ON tokens (state, created_at, id);
+CREATE INDEX tokens_run ON tokens (run_id, created_at, id);
 
 CREATE TABLE events (
     run_id TEXT NOT NULL,

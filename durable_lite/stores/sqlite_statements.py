@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records import Checkpoint, Lease, LogRow, RunFilter, RunRow, StepRow
+from ..records import Checkpoint, Lease, LogRow, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
 from ..status import Status
 
 
@@ -55,6 +55,9 @@ UNION ALL SELECT {completed} FROM steps WHERE {_OF_RUN}
 # Runs
 
 GET_RUN = f"SELECT {_RUN} FROM runs WHERE id = ?"
+GET_RUNS = (
+    f"SELECT {_RUN} FROM json_each(?) AS wanted JOIN runs ON runs.id = wanted.value ORDER BY wanted.key"
+)
 GUARD = "SELECT status, generation FROM runs WHERE id = ?"
 CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
 CREATE_TAG = "INSERT INTO tags (tag, created_at, run_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -93,8 +96,9 @@ FLUSH = "UPDATE runs SET progress = coalesce(?, progress), metadata = coalesce(?
 SETTLE = f"""
 UPDATE runs SET status = ?, generation = generation + ?, seq = ?, attempt = ?, executed = ?, ready_at = ?,
     claimable = ?, last_seen_at = ?, output = ?, error = ?, finished_at = ?, key_live = key_live AND ?,
-    progress = coalesce(?, progress), metadata = coalesce(?, metadata)
+    remaining = ?, progress = coalesce(?, progress), metadata = coalesce(?, metadata)
 WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
+RETURNING parent_id, awaited
 """
 
 # Steps, events, logs
@@ -102,8 +106,8 @@ WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
 # Trying again after an unknown outcome finds the very row; another step's is never replaced.
 _SAME = "(id) DO UPDATE SET path = excluded.path WHERE path = excluded.path"
 SAVE_STEP = _save("steps", _COMPLETED, _SAME, key=f"number << 32 | ?{StepRow._fields.index('seq') + 1}")
-# Most steps have neither digest nor title, and binding NULL is slow in Python.
-BARE = tuple(name for name in _COMPLETED if name not in ("arguments", "title"))
+# Most steps have neither of these, and binding NULL is slow in Python.
+BARE = tuple(name for name in _COMPLETED if name not in ("arguments", "title", "ref"))
 SAVE_BARE_STEP = _save("steps", BARE, _SAME, BARE, f"number << 32 | ?{BARE.index('seq') + 1}")
 SAVE_UNFINISHED = _save(
     "unfinished_steps",
@@ -145,18 +149,53 @@ SELECT {", ".join(LogRow._fields)} FROM logs WHERE run_id = ?
 ORDER BY attempt, at, path, ordinal
 """
 
+# Tokens and children
+
+CREATE_TOKEN = _insert("tokens", TokenRow._fields) + " ON CONFLICT (id) DO NOTHING"
+_TOKEN = ", ".join(f"tokens.{name}" for name in TokenRow._fields)
+GET_TOKEN = f"SELECT {_TOKEN} FROM tokens WHERE id = ?"
+GET_TOKENS = (
+    f"SELECT {_TOKEN} FROM json_each(?) AS wanted JOIN tokens ON tokens.id = wanted.value ORDER BY wanted.key"
+)
+FINISH_TOKEN = "UPDATE tokens SET state = ?, output = ?, error = ?, finished_at = ? WHERE id = ?"
+EXPIRE_TOKEN = "UPDATE tokens SET state = 'expired', finished_at = ? WHERE id = ? AND state = 'pending'"
+TOKENS_COME = """
+SELECT count(*) FROM json_each(?) AS wanted LEFT JOIN tokens ON tokens.id = wanted.value
+WHERE tokens.state IS NOT 'pending'
+"""
+CHILDREN_ENDED = f"""
+SELECT coalesce(sum(runs.status = '{Status.COMPLETED}'), 0),
+    coalesce(sum(runs.id IS NULL OR runs.finished_at IS NOT NULL AND runs.status != '{Status.COMPLETED}'), 0)
+FROM json_each(?) AS wanted LEFT JOIN runs ON runs.id = wanted.value
+"""
+PARENT_WAITS = (
+    f"SELECT remaining FROM runs WHERE id = ? AND status = '{Status.WAITING}' AND remaining IS NOT NULL"
+)
+FEWER_REMAIN = "UPDATE runs SET remaining = ? WHERE id = ?"
+WAKE = "UPDATE runs SET ready_at = ?1 WHERE id = ?2 AND claimable = 0 AND (ready_at IS NULL OR ready_at > ?1)"
+UNFINISHED_CHILDREN = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
+ORDER BY created_at, id
+"""
+
 # Removal
 
+# What its parent may still wait for stays.
 OLD_RUNS = """
 SELECT id, created_at, tags FROM runs INDEXED BY runs_finished
-WHERE finished_at IS NOT NULL AND finished_at < ? ORDER BY finished_at LIMIT ?
+WHERE finished_at IS NOT NULL AND finished_at < ? AND NOT (
+    awaited AND EXISTS (
+        SELECT 1 FROM runs AS parent WHERE parent.id = runs.parent_id AND parent.finished_at IS NULL
+    )
+)
+ORDER BY finished_at LIMIT ?
 """
 FORGET_TAGS = (
     "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
 )
 FORGET = (
     f"DELETE FROM steps WHERE {_OF_RUN}",
-    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("unfinished_steps", "events", "logs")),
+    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("unfinished_steps", "events", "logs", "tokens")),
     "DELETE FROM runs WHERE id = ?1",
 )
 
@@ -222,3 +261,23 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
     order = ", ".join(f"{1 + RunRow._fields.index(name)} DESC" for name in ("created_at", "id"))
     everything = [value for status in statuses for value in (*values, status)]
     return f"{' UNION ALL '.join([one] * len(statuses))} ORDER BY {order} LIMIT ?", [*everything, f.limit]
+
+
+def list_tokens(filter: TokenFilter) -> tuple[str, list[object]]:
+    """The query of a list, newest first, from the index that has the order already."""
+    f, terms, values = filter, ["1"], []
+    by = "tokens_created"
+    if f.run_id is not None:
+        by, terms, values = "tokens_run", ["run_id = ?"], [f.run_id]
+    if f.state is not None:
+        by = "tokens_state" if f.run_id is None else by
+        terms.append("state = ?")
+        values.append(f.state)
+    if f.cursor is not None:
+        terms.append("(created_at, id) < (?, ?)")
+        values.extend(f.cursor)  # type: ignore[arg-type]
+    where = " AND ".join(terms)
+    query = (
+        f"SELECT {_TOKEN} FROM tokens INDEXED BY {by} WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ?"
+    )
+    return query, [*values, f.limit]

@@ -30,6 +30,7 @@ from ..records import (
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from . import sqlite_statements as sql
+from . import sqlite_waking as waits
 from .rows import first_row, recovered
 
 __all__ = [
@@ -116,7 +117,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
     claimed = change(
         cursor, row, status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
         generation=generation, recoveries=recoveries, recovery_seq=recovery_seq, seq=seq,
-        started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
+        started_at=now if row.started_at is None else row.started_at, last_seen_at=now, remaining=None,
     )  # fmt: skip
     cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
     for number, type, data in events:
@@ -162,12 +163,17 @@ def settle(
 ) -> tuple[Refusal | None, Changes]:
     s = settlement
     released, final = s.status == Status.PENDING, s.status in FINAL
+    ready_at, remaining = s.ready_at, None
+    if s.wakes is not None:
+        come, remaining = waits.outlook(cursor, s.wakes)
+        ready_at = s.at if come else ready_at
     values = (
-        s.status, int(released), s.seq, s.attempt, s.executed, s.ready_at, int(released), s.at, s.output,
-        s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), s.progress, s.metadata,
-        run_id, generation,
+        s.status, int(released), s.seq, s.attempt, s.executed, ready_at, int(released), s.at, s.output,
+        s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), remaining, s.progress,
+        s.metadata, run_id, generation,
     )  # fmt: skip
-    if cursor.execute(sql.SETTLE, values).rowcount == 0:
+    settled = cursor.execute(sql.SETTLE, values).fetchall()
+    if not settled:
         row = find(cursor, run_id)
         if row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq):
             return None, ()  # an earlier try of this very call
@@ -180,7 +186,11 @@ def settle(
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))
     if s.logs:
         cursor.executemany(sql.CREATE_LOG, s.logs)
-    return None, (Change(run_id, claimable=not final),)
+    changes: Changes = (Change(run_id, claimable=not final),)
+    [(parent_id, awaited)] = settled
+    if final and awaited:
+        changes += waits.tell_parent(cursor, parent_id, s.status, s.at)
+    return None, changes
 
 
 # Steps
@@ -192,7 +202,7 @@ def saving(step: StepRow, generation: int) -> tuple[str, tuple[object, ...]]:
     """The statement that stores a step, and its values."""
     if step.seq is None:
         return sql.SAVE_UNFINISHED, (*step, generation)
-    if step.arguments is None and step.title is None:
+    if step.arguments is None and step.title is None and step.ref is None:
         return sql.SAVE_BARE_STEP, (*_bare(step), generation)
     return sql.SAVE_STEP, (*step, generation)
 
@@ -228,8 +238,18 @@ def save_failure(
 
 
 def cancel_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
-    row = existing_run(cursor, run_id)
-    return end_run(cursor, row, now, EventType.CANCELLED, {}, status=Status.CANCELLED, key_live=0)
+    row, changes = _cancel(cursor, existing_run(cursor, run_id), now, {})
+    parents = [run_id]
+    for parent in parents:
+        for found in cursor.execute(sql.UNFINISHED_CHILDREN, (parent,)).fetchall():
+            child, more = _cancel(cursor, RunRow._make(found), now, ev.cancelled_with(parent))
+            parents.append(child.id)
+            changes += more
+    return row, changes
+
+
+def _cancel(cursor: Cursor, row: RunRow, now: float, data: dict[str, Any]) -> tuple[RunRow, Changes]:
+    return end_run(cursor, row, now, EventType.CANCELLED, data, status=Status.CANCELLED, key_live=0)
 
 
 def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
@@ -331,9 +351,12 @@ def end_run(
         executed, last_seen_at = held, heartbeat_at
     row = change(
         cursor, row, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now,
-        executed=executed, last_seen_at=last_seen_at, **fields,
+        executed=executed, last_seen_at=last_seen_at, remaining=None, **fields,
     )  # fmt: skip
-    return record(cursor, row, now, type, data), (Change(row.id, claimable=False),)
+    changes: Changes = (Change(row.id, claimable=False),)
+    if row.awaited and row.parent_id is not None:
+        changes += waits.tell_parent(cursor, row.parent_id, row.status, now)
+    return record(cursor, row, now, type, data), changes
 
 
 def change(cursor: Cursor, row: RunRow, **fields: Any) -> RunRow:

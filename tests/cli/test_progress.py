@@ -20,6 +20,7 @@ ROW = RunRow(
     attempt=1, first_attempt=1, recoveries=0, recovery_seq=0, generation=1, worker="w1", seq=2, executed=0.0,
     last_seen_at=NOW, stale_reason=None, max_duration=None, deadline=None, trigger="{}", environment=None,
     tags="[]", progress=None, metadata="{}", idempotency_key=None, idempotency_expires_at=None, key_live=0,
+    parent_id=None, awaited=0, remaining=None,
 )  # fmt: skip
 
 

@@ -155,7 +155,7 @@ class TestAgain:
 
         other = with_app(db, list(jobs_of(jobs).values()), trigger)
         done = succeed("run", f"{jobs}:export", "--payload", '{"org": "b", "pages": 2}', "--db", db)
-        assert f"run {other} of this job was unfinished too" in done.stderr
+        assert f"run {other} of export was unfinished too" in done.stderr
 
 
 class TestPayload:

@@ -5,11 +5,26 @@ The moment is 1000.0 unless a test says another one; the run is "r" and its job 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from durable_lite.events import EventType
 from durable_lite.ports import Store
-from durable_lite.records import Beat, Claim, LogRow, NewEvent, NewRun, RunRow, Settlement, StepRow
+from durable_lite.records import (
+    Beat,
+    Change,
+    Claim,
+    Created,
+    LogRow,
+    NewEvent,
+    NewRun,
+    Refusal,
+    RunRow,
+    Settlement,
+    StepRow,
+    TokenRow,
+)
 from durable_lite.status import FINAL, OTHERS, Status
 
 NOW = 1000.0
@@ -29,6 +44,12 @@ EVENT_OF = {
     Status.MOVED: EventType.MOVED,
     Status.WAITING: EventType.WAITING,
     Status.PENDING: EventType.RELEASED,
+}
+
+# Each way in which a run ends, and what it is then.
+ENDS = {f"settle {status}": status for status in sorted(SETTLED)} | {
+    "cancel_run": Status.CANCELLED,
+    "move_run": Status.MOVED,
 }
 
 
@@ -51,6 +72,20 @@ def step(path: str = "a", seq: int | None = None, run_id: str = "r", **fields: A
         "finished_at": NOW + 0.5 if done else None, "wake_at": None if done else NOW + 60,
     }  # fmt: skip
     return StepRow(run_id=run_id, path=path, seq=seq, **(given | fields))
+
+
+def wait(path: str = "t", run_id: str = "r", **fields: Any) -> StepRow:
+    """A wait for the token that is called as its path is, until `token`'s deadline."""
+    given = {
+        "kind": "token", "state": "waiting", "name": None, "error": None, "failures": 0, "wake_at": NOW + 100,
+        "ref": path,
+    }  # fmt: skip
+    return step(path, None, run_id, **(given | fields))
+
+
+def token(id: str = "t", run_id: str = "r", **fields: Any) -> TokenRow:
+    given = {"path": id, "kind": "token", "state": "pending", "created_at": NOW, "deadline": NOW + 100}
+    return TokenRow(id=id, run_id=run_id, **(given | fields))
 
 
 def event(seq: int, type: str = EventType.STEP_FAILED, data: str = '{"n": 1}', at: float = NOW) -> NewEvent:
@@ -102,6 +137,35 @@ async def executing(
     return claimed.run
 
 
+async def promise(store: Store, id: str = "t", run_id: str = "r", **fields: Any) -> TokenRow:
+    """A token that an executing run creates."""
+    row, made = await get(store, run_id), token(id, run_id, **fields)
+    assert await store.create_token(run_id, row.generation, wait(id, run_id), made) is None
+    return made
+
+
+async def spawn(
+    store: Store, *ids: str, parent: str = "r", path: str = "call", **fields: Any
+) -> list[RunRow]:
+    """Children that an executing run calls and will wait for, unless `fields` say `awaited=0`."""
+    runs = [new_run(id, **({"parent_id": parent, "awaited": 1} | fields)) for id in ids]
+    return [found.run for found in await call(store, runs, wait(path, parent, kind="call", ref=None))]
+
+
+async def call(store: Store, runs: Sequence[NewRun], step: StepRow) -> list[Created]:
+    row = await get(store, step.run_id)
+    created = await store.create_children(row.id, row.generation, step, runs)
+    assert not isinstance(created, Refusal)
+    return created
+
+
+async def family(store: Store, *ids: str, **fields: Any) -> None:
+    """A parent that executes, as do its children; there must be nothing else to claim."""
+    await executing(store)
+    await spawn(store, *ids, **fields)
+    assert [found.run.id for found in await claim(store)] == sorted(ids)
+
+
 async def get(store: Store, id: str = "r") -> RunRow:
     row = await store.get_run(id)
     assert row is not None
@@ -116,6 +180,11 @@ async def settle(store: Store, id: str, status: Status, **fields: Any) -> RunRow
     done = settlement(status, await last_seq(store, id) + 1, **({"attempt": row.attempt} | fields))
     assert await store.settle(id, row.generation, done) is None
     return await get(store, id)
+
+
+async def end(store: Store, id: str, how: str = "settle COMPLETED", at: float = NOW + 5) -> RunRow:
+    """End an executing run in one of the ways that `ENDS` names."""
+    return await (store.cancel_run(id, at) if how == "cancel_run" else settle(store, id, ENDS[how], at=at))
 
 
 async def mark_stale(store: Store, id: str = "r", reason: str = "heartbeat", now: float = NOW) -> RunRow:
@@ -149,3 +218,14 @@ async def bring(store: Store, status: Status, id: str = "r", **fields: Any) -> R
     if status == Status.CANCELLED:
         return await store.cancel_run(id, NOW)
     return await settle(store, id, status)
+
+
+class Ear(list[Change]):
+    """Hears changes, and knows whether it was told of one."""
+
+    async def heard(self, id: str, claimable: bool) -> bool:
+        for _ in range(20):  # a hint may take a few turns of the loop
+            await asyncio.sleep(0)
+        told = any(change.run_id is None or change[:2] == (id, claimable) for change in self)
+        self.clear()
+        return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from durable_lite.ports import Store
-from durable_lite.records import RunFilter
+from durable_lite.records import RunFilter, TokenFilter
 from durable_lite.status import FINAL, Status
 
 ALL = 10_000
@@ -16,6 +16,7 @@ async def everything(store: Store, *gone: str) -> dict[str, Any]:
     rows = await store.list_runs(RunFilter(limit=ALL))
     seen: dict[str, Any] = {
         "runs": rows,
+        "tokens": await store.list_tokens(TokenFilter(limit=ALL)),
         "next_due": await store.next_due(),
         "leases": sorted(await store.leases()),
     }
@@ -30,6 +31,7 @@ async def everything(store: Store, *gone: str) -> dict[str, Any]:
             "logs": await store.read_logs(id),
         }
         assert [step.seq is None for step in steps] == sorted(step.seq is None for step in steps)
+    assert await store.get_runs([row.id for row in rows]) == rows
     holds(seen)
     return seen
 
@@ -42,7 +44,11 @@ def holds(seen: dict[str, Any]) -> None:
     keys = [(row.job, row.idempotency_key) for row in seen["runs"] if row.key_live]
     assert len(keys) == len(set(keys))
     assert None not in {key for _, key in keys}
+    assert {token.run_id for token in seen["tokens"]} <= {row.id for row in seen["runs"]}
+    for token in seen["tokens"]:
+        assert (token.finished_at is None) == (token.state == "pending")
     for row in seen["runs"]:
+        assert row.remaining is None or (row.status == Status.WAITING and row.remaining >= 0)
         of = seen[row.id]
         assert of["run"] == row
         assert [event.seq for event in of["events"]] == list(range(1, len(of["events"]) + 1)), row.id

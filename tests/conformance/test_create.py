@@ -24,6 +24,7 @@ async def test_a_new_run_is_stored_as_it_was_given(store):
         version="2.1", queue="exports", priority=-3, created_at=NOW + 0.1, ready_at=NOW + 90.25,
         payload='{"n": 1.50}', max_duration=3600.5, deadline=NOW + 7200, trigger='{"kind": "event"}',
         environment="prod", tags='["a", "b"]', idempotency_key=KEY, idempotency_expires_at=NOW + 30,
+        parent_id="never there", awaited=1,
     )  # fmt: skip
     [(row, disposition)] = await store.create_runs([given])
     assert disposition == "created"
@@ -31,6 +32,7 @@ async def test_a_new_run_is_stored_as_it_was_given(store):
         **given._asdict(), status="PENDING", claimable=0, started_at=None, finished_at=None, output=None,
         error=None, attempt=1, first_attempt=1, recoveries=0, recovery_seq=0, generation=0, worker=None,
         seq=1, executed=0.0, last_seen_at=None, stale_reason=None, progress=None, metadata="{}", key_live=1,
+        remaining=None,
     )  # fmt: skip
     assert await store.read_events("r", 0, 10) == [Event("r", 1, NOW + 0.1, "run.triggered", {})]
     assert (
@@ -42,6 +44,7 @@ async def test_what_was_not_given_stays_empty(store):
     row = await create(store)
     assert (row.version, row.max_duration, row.deadline, row.environment) == (None, None, None, None)
     assert (row.idempotency_key, row.idempotency_expires_at, row.key_live) == (None, None, 0)
+    assert (row.parent_id, row.awaited, row.remaining) == (None, 0, None)
     assert (row.trigger, row.tags, row.claimable, row.ready_at) == ("{}", "[]", 1, NOW)
 
 

@@ -7,6 +7,7 @@ store holds, so that most calls are such as a worker would make and some are not
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hypothesis import given, note, settings
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 
 from durable_lite.errors import DurableError
 from durable_lite.moving import gather
-from durable_lite.records import Beat, Moved, RunRow
+from durable_lite.records import Beat, Moved, NewRun, RunRow, TokenFilter, TokenRow, Wakes
 from durable_lite.status import FINAL, RESUMABLE, UNFINISHED, Status
 from durable_lite.stores.memory import MemoryStore
-from tests.conformance.build import NOW, SETTLED, event, log, new_run, settlement, step
+from tests.conformance.build import NOW, SETTLED, event, log, new_run, settlement, step, token, wait
 from tests.conformance.state import ALL, everything
 
 JOBS = ["x", "y"]
@@ -47,15 +48,18 @@ class Script:
         self.now = NOW
         self.ids: list[str] = []
         self.documents: list[Moved] = []
+        self.promised = 0
 
     async def call(self, draw: Draw) -> Call | None:
         self.now += draw.wait
         return await getattr(self, draw.verb)(draw)
 
-    async def pick(self, draw: Draw, statuses: frozenset[Status]) -> RunRow | None:
+    async def pick(
+        self, draw: Draw, statuses: frozenset[Status], fits: Callable[[RunRow], bool] = lambda row: True
+    ) -> RunRow | None:
         """A run, or a row that says what to ask for in vain."""
         rows = [row for id in self.ids if (row := await self.plain.get_run(id))]
-        fitting = [row for row in rows if row.status in statuses]
+        fitting = [row for row in rows if row.status in statuses and fits(row)]
         if draw.wild or not fitting:
             id = [*self.ids, "never there"][draw.who % (len(self.ids) + 1)]
             row = await self.plain.get_run(id)
@@ -69,6 +73,9 @@ class Script:
         return len(await self.plain.read_events(id, 0, ALL)) + 1
 
     async def create(self, draw: Draw) -> Call:
+        return Call("create_runs", (self.batch(draw),))
+
+    def batch(self, draw: Draw, **fields: Any) -> list[NewRun]:
         first = max(0, len(self.ids) - 1) if draw.wild else len(self.ids)  # the last one once more
         batch = []
         for n in range(first, first + 1 + draw.a % 3):
@@ -79,12 +86,12 @@ class Script:
                     id, job=JOBS[(draw.who + n) % 2], priority=draw.b % 3, created_at=self.now,
                     ready_at=self.now + [0, 0, 2.0][(draw.a + n) % 3], tags=json.dumps(PATHS[: draw.b % 3]),
                     idempotency_key=key, idempotency_expires_at=ttl and self.now + ttl,
-                    deadline=self.now + 5 if draw.b % 2 else None,
+                    deadline=self.now + 5 if draw.b % 2 else None, **fields,
                 )
             )  # fmt: skip
             if id not in self.ids:
                 self.ids.append(id)
-        return Call("create_runs", (batch,))
+        return batch
 
     async def claim(self, draw: Draw) -> Call:
         jobs = [["x", "y"], ["x", "y"], ["y"], ["z", "x"]][draw.a % 4]
@@ -119,14 +126,42 @@ class Script:
         if not (row := await self.pick(draw, frozenset({Status.EXECUTING}))):
             return None
         to = [*sorted(SETTLED), *[Status.WAITING, Status.PENDING] * 3][draw.b % 11]
+        return await self.settled(draw, row, to, ready_at=self.now + draw.a if to == Status.WAITING else None)
+
+    async def settled(self, draw: Draw, row: RunRow, to: Status, **fields: Any) -> Call:
         seq = await self.next_seq(row.id)
         done = settlement(
             to, seq, at=self.now, attempt=row.attempt + draw.a % 2, executed=row.executed + draw.a,
-            ready_at=self.now + draw.a if to == Status.WAITING else None,
             progress=f'"{seq}"' if draw.a % 3 else None, logs=(log(draw.a % 3, row.id,
-            message=f"settled {seq}"),) if draw.b % 2 else (),
+            message=f"settled {seq}"),) if draw.b % 2 else (), **fields,
         )  # fmt: skip
         return Call("settle", (row.id, self.generation(draw, row), done))
+
+    async def part(self, draw: Draw) -> Call | None:
+        """Wait for all that there is, or for what is still to come; with or without a deadline."""
+        rows, made = await self.plain.get_runs(self.ids), await self.tokens()
+        late = draw.b % 2 > 0
+        made = [each for each in made if not late or each.state == "pending"]
+        awaited = [row for row in rows if row.awaited and not (late and row.status in FINAL)]
+        some = {each.run_id for each in made} | {row.parent_id for row in awaited}
+        if not (row := await self.pick(draw, frozenset({Status.EXECUTING}), lambda row: row.id in some)):
+            return None
+        children = [child.id for child in awaited if child.parent_id == row.id]
+        if draw.wild and draw.b % 4 == 0:
+            children.append("never there")
+        tokens = [each.id for each in made if each.run_id == row.id]
+        wakes = Wakes(tuple(tokens), tuple(children), draw.who % 3 > 0)
+        ready_at = [None, self.now + 2 * draw.a][draw.a % 2]
+        return await self.settled(draw, row, Status.WAITING, ready_at=ready_at, wakes=wakes)
+
+    async def end(self, draw: Draw) -> Call | None:
+        """A child ends, most often as it should."""
+        row = await self.pick(draw, frozenset({Status.EXECUTING}), lambda row: row.awaited == 1)
+        to = Status.COMPLETED if draw.b % 4 else sorted(SETTLED)[draw.a % len(SETTLED)]
+        return row and await self.settled(draw, row, to)
+
+    async def tokens(self, run_id: str | None = None) -> list[TokenRow]:
+        return await self.plain.list_tokens(TokenFilter(run_id=run_id, limit=ALL))
 
     async def save(self, draw: Draw) -> Call | None:
         """A step, a wait, or a step's failure; what is completed stays so."""
@@ -147,6 +182,39 @@ class Script:
             return Call("save_step", (row.id, generation, wait))
         done = step(path, seq, row.id, generation=generation, started_at=self.now, finished_at=self.now + 0.5)
         return Call("save_step", (row.id, generation, done))
+
+    async def promise(self, draw: Draw) -> Call | None:
+        if not (row := await self.pick(draw, frozenset({Status.EXECUTING}))):
+            return None
+        self.promised += 1
+        id, deadline = f"t{self.promised * 37 % 100:02}", self.now + [0.5, 2.0, 5.0, 100.0][draw.b % 4]
+        made = token(id, row.id, created_at=self.now, deadline=deadline)
+        waits = wait(f"t{draw.a % 3}", row.id, ref=id, started_at=self.now, wake_at=deadline)
+        return Call("create_token", (row.id, self.generation(draw, row), waits, made))
+
+    async def finish(self, draw: Draw) -> Call | None:
+        """A pending one, more often than not."""
+        made = await self.tokens()
+        made = [each for each in made if draw.a % 3 == 0 or each.state == "pending"] or made
+        id = made[draw.who % len(made)].id if made and draw.a < 11 else "never there"
+        output, error = [('"done"', None), (None, '{"type": "E"}')][draw.b % 2]
+        return Call("finish_token", (id, ["completed", "failed"][draw.b % 2], output, error, self.now))
+
+    async def look(self, draw: Draw) -> Call:
+        ids = [made.id for made in (await self.tokens())[draw.a :: 1 + draw.b % 3]]
+        return Call("read_tokens", (["never there", *reversed(ids)], self.now))
+
+    async def spawn(self, draw: Draw) -> Call | None:
+        """Runs that are waited for, or that are only started and so make a completed step."""
+        if not (row := await self.pick(draw, frozenset({Status.EXECUTING}))):
+            return None
+        generation, awaited = self.generation(draw, row), int(draw.b % 3 > 0)
+        seq = None if awaited else await self.next_seq(row.id)
+        made = step(
+            f"children {seq}", seq, row.id, kind="trigger", started_at=self.now, generation=generation
+        )
+        runs = self.batch(draw._replace(who=draw.a), parent_id=row.id, awaited=awaited)
+        return Call("create_children", (row.id, generation, made, runs))
 
     async def cancel(self, draw: Draw) -> Call | None:
         row = await self.pick(draw, UNFINISHED)
@@ -200,17 +268,24 @@ class Script:
         return Call("purge", (self.now - draw.a, ALL))  # which go first is open
 
 
+def scripts(*verbs: str, **sizes: int) -> st.SearchStrategy[list[Draw]]:
+    draws = st.builds(
+        Draw,
+        verb=st.sampled_from(verbs),
+        who=st.integers(0, 5),
+        wild=st.sampled_from([False] * 3 + [True]),
+        a=st.integers(0, 11),
+        b=st.integers(0, 11),
+        wait=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
+        again=st.sampled_from([False] * 3 + [True]),
+    )
+    return st.lists(draws, **sizes)
+
+
 OFTEN = ["create", "claim", "claim", "save", "save", "save", "settle", "settle", "beat", "mark_stale"]
-draws = st.builds(
-    Draw,
-    verb=st.sampled_from([*OFTEN, "resume", "cancel", "resume", "delete", "purge", "move", "take", "take"]),
-    who=st.integers(0, 5),
-    wild=st.sampled_from([False] * 3 + [True]),
-    a=st.integers(0, 11),
-    b=st.integers(0, 11),
-    wait=st.sampled_from([0.0, 0.0, 1.0, 2.0]),
-    again=st.sampled_from([False] * 3 + [True]),
-)
+SELDOM = ["resume", "cancel", "resume", "delete", "purge", "move", "take", "take"]
+WAITS = ["spawn", "promise", "part", "part", "finish", "end", "look"]
+FEW = settings.default.max_examples * 3 // 10
 
 
 async def answer(store, call: Call) -> Any:
@@ -221,14 +296,29 @@ async def answer(store, call: Call) -> Any:
     return sorted(found) if call.verb == "mark_stale" else found
 
 
-@settings(max_examples=settings.default.max_examples * 3 // 10)
-@given(script=st.lists(draws, min_size=15, max_size=45))
+@settings(max_examples=FEW)
+@given(script=scripts(*OFTEN, *SELDOM, "spawn", "promise", "finish", min_size=15, max_size=45))
 async def test_any_sequence_of_verbs(store, script):
+    await as_the_plain_store(store, script)
+
+
+@settings(max_examples=FEW)
+@given(
+    script=scripts(*WAITS, *WAITS, *["claim"] * 4, "settle", "cancel", *SELDOM[:6], min_size=25, max_size=50)
+)
+async def test_any_sequence_of_waits(store, script):
+    """Of a few families; what they do besides is tested above."""
+    begin = [
+        Draw(verb, 1, False, 4, 1, 0.0, False) for verb in ("claim", "spawn", "claim", "promise", "part")
+    ]
+    await as_the_plain_store(store, [*begin, *script])
+
+
+async def as_the_plain_store(store, script: list[Draw]) -> None:
     plain = MemoryStore()
     await plain.open()
     scripted = Script(plain)
-    script = [Draw("create", 0, False, 2, 0, 0.0, False), *script]
-    for draw in script:
+    for draw in [Draw("create", 0, False, 2, 0, 0.0, False), *script]:
         if not (call := await scripted.call(draw)):
             continue
         note(repr(call))

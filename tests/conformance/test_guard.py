@@ -1,5 +1,7 @@
 """The guard: whoever doesn't hold a run changes nothing at all of it, and is told what it is."""
 
+from functools import partial
+
 import pytest
 
 from durable_lite.records import Beat, Refusal
@@ -15,9 +17,12 @@ from tests.conformance.build import (
     get,
     log,
     mark_stale,
+    new_run,
     settle,
     settlement,
     step,
+    token,
+    wait,
 )
 from tests.conformance.state import everything
 
@@ -60,6 +65,17 @@ async def _save_failure_again(store, id, generation):
     return await store.save_failure(id, generation, step("done", None, id, failures=5), event(LATE))
 
 
+async def _create_token(store, id, generation):
+    return await store.create_token(id, generation, wait("late", id), token("late", id))
+
+
+async def _create_children(seq, store, id, generation):
+    found = await store.create_children(
+        id, generation, step("late", seq, id, kind="trigger"), [new_run("child", parent_id=id, awaited=1)]
+    )
+    return found if isinstance(found, Refusal) else None
+
+
 async def _beat(store, id, generation):
     late = Beat(id, generation, 99.0, '"late"', '{"late": 1}', (log(7, id), log(0, id, message="late")))
     refusals = await store.beat("w", [late], NOW + 99)
@@ -73,6 +89,9 @@ WRITES = {
     "save a wait": _save_wait,
     "save_failure": _save_failure,
     "save_failure again": _save_failure_again,
+    "create_token": _create_token,
+    "create_children": partial(_create_children, None),
+    "create_children and be done": partial(_create_children, LATE),
     "beat": _beat,
     **{
         f"settle {status}": _settling(status) for status in sorted(SETTLED | {Status.WAITING, Status.PENDING})

@@ -10,6 +10,7 @@ from durable_lite.records import Change
 from durable_lite.status import FINAL, Status
 from tests.conformance.build import (
     NOW,
+    Ear,
     beat,
     bring,
     claim,
@@ -27,7 +28,7 @@ from tests.conformance.state import everything
 
 
 async def test_a_new_store_is_empty(store):
-    assert await everything(store) == {"runs": [], "next_due": None, "leases": []}
+    assert await everything(store) == {"runs": [], "tokens": [], "next_due": None, "leases": []}
     assert await claim(store) == []
     assert await store.purge(NOW, 10) == 0
 
@@ -139,17 +140,6 @@ async def test_meta(store, other):
 
 
 # Listening
-
-
-class Ear(list[Change]):
-    """Hears changes, and knows whether it was told of one."""
-
-    async def heard(self, id: str, claimable: bool) -> bool:
-        for _ in range(20):  # a hint may take a few turns of the loop
-            await asyncio.sleep(0)
-        told = any(change.run_id is None or change[:2] == (id, claimable) for change in self)
-        self.clear()
-        return told
 
 
 @pytest.fixture

@@ -33,11 +33,11 @@ ARRIVED = {Status.EXECUTING: Status.PENDING, Status.STALE: Status.PENDING}
 async def half_done(store, id="r", **fields):
     """A run of generation 1 that executes, with something of everything."""
     row = await executing(store, id, tags='["x", "y"]', **fields)
-    await store.save_step(id, 1, step("a", 3, id, arguments="d", title="A"))
-    await store.save_step(id, 1, step("outer/inner", 4, id))
+    await store.save_step(id, 1, step("a", 3, id, arguments="d", title="A", ref="x"))
+    await store.save_step(id, 1, step("outer/inner", 4, id, ref="y\nz"))
     await store.save_failure(id, 1, step("b", None, id), event(5))
     await store.save_step(
-        id, 1, step("nap", None, id, kind="sleep", state="waiting", error=None, wake_at=NOW + 9)
+        id, 1, step("nap", None, id, kind="sleep", state="waiting", error=None, wake_at=NOW + 9, ref="t")
     )
     beating = {"executed": 2.5, "progress": '"p"', "metadata": '{"m": 1}', "logs": (log(0, id), log(1, id))}
     await beat(store, row, NOW + 1, **beating)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from durable_lite.errors import Conflict
-from durable_lite.records import Beat, Refusal
+from durable_lite.records import Beat, Refusal, Wakes
 from durable_lite.status import FINAL, Status
 from tests.conformance.build import (
     EVENT_OF,
@@ -16,7 +16,11 @@ from tests.conformance.build import (
     executing,
     get,
     log,
+    new_run,
+    promise,
+    settle,
     settlement,
+    spawn,
     step,
     types,
 )
@@ -173,6 +177,82 @@ async def test_a_claim_and_a_cancel(store, other):
         won, cancelled = await meet(n, claim(store), other.cancel_run(id, NOW))
         assert await get(store, id) == cancelled
         assert (cancelled.status, cancelled.generation) == ("CANCELLED", 1 + len(won))
+    await everything(store)
+
+
+async def test_what_a_run_waits_for_comes_as_it_parts(store, other):
+    """A token, and the ends of two children: whichever of them is last finds that the parent is to wake."""
+    for n in range(ROUNDS):
+        id, children = f"{n:02}", [f"{n:02}-a", f"{n:02}-b"]
+        await executing(store, id)
+        await promise(store, f"t{id}", id)
+        await spawn(store, *children, parent=id)
+        await claim(store)
+        if n % 2:
+            wakes = Wakes(children=(*children,), all=True)
+            comes = [store.settle(children[0], 1, settlement(Status.COMPLETED, 3, at=NOW + 5))]
+            comes.append(other.settle(children[1], 1, settlement(Status.COMPLETED, 3, at=NOW + 5)))
+        else:
+            wakes = Wakes(tokens=(f"t{id}",))
+            comes = [other.finish_token(f"t{id}", "completed", "1", None, NOW + 5)]
+        waits = settlement(Status.WAITING, 3, ready_at=None, wakes=wakes)
+        answers = await meet(n // 2, *comes, store.settle(id, 1, waits))
+        assert not any(isinstance(answer, Refusal | Conflict) for answer in answers)
+        row = await get(store, id)
+        assert row.ready_at in (NOW, NOW + 5)
+        assert [found.run.id for found in await claim(store, now=NOW + 5)] == [id]
+        await store.cancel_run(id, NOW)
+    await everything(store)
+
+
+async def test_a_token_has_one_outcome(store, other):
+    for n in range(ROUNDS):
+        id = f"{n:02}"
+        await executing(store, id)
+        made = await promise(store, id, id)
+        completed, failed, [read] = await meet(
+            n,
+            store.finish_token(id, "completed", "1", None, NOW + 5),
+            other.finish_token(id, "failed", None, "{}", NOW + 6),
+            other.read_tokens([id], made.deadline),
+        )
+        [token] = await store.read_tokens([id], NOW)
+        if token.state == "expired":
+            assert isinstance(completed, Conflict)
+            assert isinstance(failed, Conflict)
+        else:
+            assert completed == failed == token
+        assert read == token
+
+
+async def test_a_token_and_a_cancel(store, other):
+    for n in range(ROUNDS):
+        id = f"{n:02}"
+        await executing(store, id)
+        made = await promise(store, id, id)
+        await settle(store, id, Status.WAITING, wakes=Wakes(tokens=(id,)))
+        finished, cancelled = await meet(
+            n, store.finish_token(id, "completed", "1", None, NOW + 5), other.cancel_run(id, NOW)
+        )
+        assert await get(store, id) == cancelled
+        assert await store.read_tokens([id], NOW) == [made if isinstance(finished, Conflict) else finished]
+        assert await store.next_due() is None
+
+
+async def test_a_cancel_and_new_children(store, other):
+    """No child escapes: it is cancelled too, or was never there."""
+    for n in range(ROUNDS):
+        id, child = f"{n:02}", f"{n:02}-a"
+        await executing(store, id)
+        made, new = step("call", None, id), new_run(child, parent_id=id, awaited=1)
+        created, cancelled = await meet(
+            n, store.create_children(id, 1, made, [new]), other.cancel_run(id, NOW)
+        )
+        assert cancelled.status == "CANCELLED"
+        if isinstance(created, Refusal):
+            assert await store.get_run(child) is None
+        else:
+            assert (await get(store, child)).status == "CANCELLED"
     await everything(store)
 
 

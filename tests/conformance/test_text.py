@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from durable_lite.records import Beat
+from durable_lite.records import Beat, Wakes
 from durable_lite.status import Status
 from tests.conformance.build import (
     NOW,
@@ -20,6 +20,8 @@ from tests.conformance.build import (
     new_run,
     settlement,
     step,
+    token,
+    wait,
 )
 from tests.conformance.state import everything
 
@@ -64,6 +66,12 @@ async def everything_of(store, nasty):
     assert await store.read_logs("r") == [line]
     completed, failure = await store.read_events("r", 2, 10)
     assert (completed.data["name"], failure.data) == (nasty, {nasty: nasty})
+    waits, made = wait(name=nasty, title=nasty), token(kind="event", name=nasty, match=nasty)
+    assert await store.create_token("r", 1, waits, made) is None
+    assert waits in await store.load_steps("r")
+    finished = await store.finish_token("t", "failed", nasty, nasty, NOW)
+    assert finished == made._replace(state="failed", finished_at=NOW, output=nasty, error=nasty)
+    assert await store.read_tokens(["t"], NOW) == [finished]
     end = settlement(Status.FAILED, 5, output=nasty, error=nasty, progress=nasty + "1", metadata=nasty + "2")
     assert await store.settle("r", 1, end) is None
     row = await get(store)
@@ -110,6 +118,35 @@ async def test_names_are_kept(store, nasty):
     assert [row.id for row in (await everything(store))["runs"]] == [name + "2"]
 
 
+@pytest.mark.parametrize("nasty", sorted(set(NASTY) - {"NUL", "only NUL", "controls"}))
+async def test_names_of_tokens_and_children_are_kept(store, nasty):
+    name = NASTY[nasty] or " "
+    children = [name + "1", "1" + name]
+    await create(store, name)
+    await claim(store)
+    made = token(name + "t", name, path=name)
+    assert await store.create_token(name, 1, wait(name, name, ref=made.id), made) is None
+    runs = [new_run(id, parent_id=name, awaited=1) for id in children]
+    await store.create_children(name, 1, step("call", None, name), runs)
+    refs = {found.path: found.ref for found in await store.load_checkpoints(name)}
+    assert refs == {name: made.id, "call": "\n".join(children)}
+    assert [row.id for row in await store.get_runs(children[::-1])] == children[::-1]
+    await claim(store)
+    wakes = Wakes((made.id,), (*children,), all=True)
+    assert await store.settle(name, 1, settlement(Status.WAITING, 3, wakes=wakes)) is None
+    assert (await get(store, name)).remaining == 2
+    assert await store.settle(children[0], 1, settlement(Status.COMPLETED, 3)) is None
+    assert (await get(store, name)).remaining == 1
+    assert await store.read_tokens([made.id], NOW) == [made]
+    assert (await store.finish_token(made.id, "completed", "1", None, NOW + 1)).id == made.id
+    assert (await get(store, name)).ready_at == NOW + 1
+    await store.cancel_run(name, NOW)
+    assert [row.status for row in await store.get_runs(children)] == ["COMPLETED", "CANCELLED"]
+    assert (await store.read_events(children[1], 2, 10))[0].data == {"parent": name}
+    await store.delete_run(name)
+    assert (await everything(store))["tokens"] == []
+
+
 @pytest.mark.parametrize(
     "moment", [0.0, 0.1 + 0.2, 1e-9, 1763683200.123456, 4e9 + 1 / 3, math.nextafter(2e9, 0)]
 )
@@ -124,6 +161,11 @@ async def test_moments_are_kept_to_the_last_bit(store, moment):
         await store.save_step("r", 1, row)
     assert await store.load_steps("r") == [done, nap]
     assert [found.at for found in await store.read_events("r", 0, 10)] == [moment] * 3
+    made = token(created_at=moment, deadline=moment)
+    await store.create_token("r", 1, wait(started_at=moment, wake_at=moment), made)
+    assert (await everything(store))["tokens"] == [made]
+    [expired] = await store.read_tokens(["t"], moment)
+    assert expired == made._replace(state="expired", finished_at=moment)
     await store.beat("w", [Beat("r", 1, moment, logs=(log(at=moment),))], moment)
     [lease] = await store.leases()
     assert (lease.heartbeat_at, lease.executed) == (moment, moment)

@@ -18,7 +18,8 @@ PYTHON = {
     "Moment": "float",
     "Moment, string": "float, str",
 }
-SAME = {"Run": "RunRow", "Step": "StepRow", "LogLine": "LogRow"}  # the others have the same name
+# The others have the same name.
+SAME = {"Run": "RunRow", "Step": "StepRow", "LogLine": "LogRow", "Token": "TokenRow"}
 
 
 def test_transitions(node):
