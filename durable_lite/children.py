@@ -30,8 +30,9 @@ class Children:
 
     def job_to_call(self, wanted: Any, options: Mapping[str, Any]) -> Job[Any, Any]:
         """The same, with options that leave no doubt which run is called."""
-        if "idempotency_key" in options:
-            raise InvalidOption("idempotency_key", "a call has one child for its key; it is for ctx.trigger")
+        for name in ("idempotency_key", "debounce_key", "on_busy"):
+            if name in options:
+                raise InvalidOption(name, "a call has one child for its key; this is for ctx.trigger")
         return self.job(wanted)
 
     def job(self, wanted: Any) -> Job[Any, Any]:

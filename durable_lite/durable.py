@@ -10,10 +10,11 @@ from .durations import count, flag, optional_seconds, seconds
 from .engine import Options, logger
 from .errors import DurableError, InvalidOption, InvalidPayload, KeyReused
 from .ids import IdMaker
-from .job import Job, Jobs, collect_jobs, find_job
+from .job import Job, Jobs, collect_jobs, collect_queues, find_job
 from .listeners import Listener, Listeners
 from .ports import Clock, Entropy, Offload, Store
 from .ports_system import SystemClock, SystemEntropy, default_offload
+from .queues import Queue
 from .records import Created, NewRun
 from .run import Run
 from .steering import Steering
@@ -70,6 +71,7 @@ class Durable(Steering):
         offload: Offload | None = None,
     ) -> None:
         self.jobs: dict[str, Job[Any, Any]] = collect_jobs(jobs)
+        self.queues: dict[str, Queue] = collect_queues(jobs)
         self.options = Options(
             heartbeat_interval=seconds(heartbeat_interval, "heartbeat_interval"),
             stale_after=seconds(stale_after, "stale_after"),
@@ -185,8 +187,9 @@ class Durable(Steering):
     async def _start_worker(self) -> Worker:
         if self._worker is None:
             worker = Worker(
-                f"w{self._new_id()}", self.store, self.jobs, self._concurrency, self.options, self.clock,
-                self._entropy, self._offload or default_offload(self._concurrency), self._listeners,
+                f"w{self._new_id()}", self.store, self.jobs, self.queues.values(), self._concurrency,
+                self.options, self.clock, self._entropy,
+                self._offload or default_offload(self._concurrency), self._listeners,
             )  # fmt: skip
             await worker.start()
             self._worker = worker
@@ -225,6 +228,13 @@ class Durable(Steering):
         * `queue`, `max_duration`: instead of the job's. `deadline`: an aware `datetime` or seconds
           since the epoch; then the run is `TIMED_OUT`, whatever it was doing.
         * `tags`: a list of texts to find it by.
+        * `ttl`: a run that hasn't started so long after it was due is `EXPIRED`.
+        * `concurrency_key`: text or a list of parts; of all runs with this key one executes at a time,
+          from its start to its end. `on_busy`: what if one has it: `"queue"` behind it, `"skip"` and
+          return one of this job that hasn't started, if there is one, or `"reject"`: `Busy`.
+        * `debounce_key`, `debounce_delay`: of triggers of this job in quick succession one run is made,
+          `"coalesced"` for all others: the last payload, once there was silence for the delay, but not
+          later than `debounce_max`; with `debounce_mode="leading"` the first payload, at once.
 
         Raises `InvalidPayload`, `InvalidOption`, `UnknownJob`, `NotSerializable`, `TooLarge`;
         nothing is stored then.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 __all__ = [
     "AbortRun",
+    "Busy",
     "ChildFailed",
     "Conflict",
     "DurableError",
@@ -249,6 +250,16 @@ class TokenNotFound(DurableError, LookupError):
 
 class Conflict(DurableError):
     """The run's status doesn't allow this operation."""
+
+
+class Busy(Conflict):
+    """`on_busy="reject"`: an unfinished run has the concurrency key; nothing was stored."""
+
+    _made_of = ("key", "run_id")
+
+    def __init__(self, key: str, run_id: str) -> None:
+        self.key, self.run_id = key, run_id
+        super().__init__(f"run {run_id} has the concurrency key {key}")
 
 
 class SyncStepError(DurableError, RuntimeError):

@@ -22,6 +22,7 @@ class EventType(StrEnum):
     FAILED = "run.failed"
     CANCELLED = "run.cancelled"
     TIMED_OUT = "run.timed_out"
+    EXPIRED = "run.expired"
     MOVED = "run.moved"
     SWALLOWED_STOP = "run.swallowed_stop"
     STEP_STARTED = "step.started"

@@ -70,18 +70,17 @@ def is_under(path: str, parent: str) -> bool:
     return path.startswith(f"{parent}/") if parent else bool(path)
 
 
-def canonical(parts: Any) -> str:
-    """An idempotency key as JSON text: a string, or a list or tuple of strings, numbers, bools, None.
+def canonical(parts: Any, option: str = "idempotency_key") -> str:
+    """A trigger's key as JSON text: a string, or a list or tuple of strings, numbers, bools, None.
 
     Equal parts give equal text, in Python and in JavaScript: a whole float is written as an integer.
-    Raises `InvalidOption("idempotency_key", …)`.
+    Raises `InvalidOption(option, …)`.
     """
-    option = "idempotency_key"
     if type(parts) is not str and not isinstance(parts, (list, tuple)):
         raise InvalidOption(option, f"expected a string or a list of parts, got {described(parts)}")
     if not parts:
         raise InvalidOption(option, "must not be empty")
-    plain = parts if type(parts) is str else [_part(part, index) for index, part in enumerate(parts)]
+    plain = parts if type(parts) is str else [_part(part, index, option) for index, part in enumerate(parts)]
     try:
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
@@ -93,10 +92,10 @@ def canonical(parts: Any) -> str:
     return text
 
 
-def _part(part: Any, index: int) -> Any:
+def _part(part: Any, index: int, option: str) -> Any:
     if type(part) is float and part.is_integer() and abs(part) < 2**53:
         return int(part)
     if part is None or type(part) in (str, int, float, bool):
         return part
     wanted = "expected a string, a number, a bool or None"
-    raise InvalidOption("idempotency_key", f"part {index}: {wanted}, got {described(part)}")
+    raise InvalidOption(option, f"part {index}: {wanted}, got {described(part)}")

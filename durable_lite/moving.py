@@ -57,7 +57,9 @@ _DOCUMENT = ("format", "durable_lite", "run", "steps", "events", "logs")
 # What a run is while it is nowhere.
 _NOWHERE: dict[str, Any] = {
     "claimable": 0, "finished_at": None, "output": None, "worker": None, "stale_reason": None, "key_live": 0,
-    "parent_id": None, "awaited": 0, "remaining": None,
+    "parent_id": None, "awaited": 0, "remaining": None, "interrupted": 0, "concurrency_key": None, "gated": 0,
+    "slot": 0, "key_held": 0, "blocked": None, "expires_at": None, "debounce_key": None,
+    "debounce_until": None,
 }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from .records import (
     Moved,
     NewEvent,
     NewRun,
+    QueueRow,
+    QueueState,
     Refusal,
     RunFilter,
     RunRow,
@@ -152,6 +154,14 @@ class Store(ABC):
         A live idempotency key (same job, same key, not expired, its run not ended in a status that
         frees it) answers with its run instead. An id that exists already was created by an earlier
         try of this very call.
+
+        A run that is due takes its places: its concurrency key, unless it shares that of an ancestor that
+        waits for it, then a slot of its queue. Where one is taken it is QUEUED, unless it goes before a run
+        that has the place and was never claimed: then that one is. `on_busy`, where an unfinished run has
+        the concurrency key: "skip" answers with one of this job that hasn't started, if there is one,
+        "reject" raises `Busy`. A live debounce key (same job) answers with its run: "trailing", while that
+        waits for its start, which takes over payload and start; "leading", until `debounce_until`, which
+        is moved. The idempotency key of a run that is answered for is one more key of the answering run.
         """
 
     @abstractmethod
@@ -186,7 +196,9 @@ class Store(ABC):
     ) -> list[Claim]:
         """Take up to `limit` claimable runs of `jobs` by (priority desc, created_at, id).
 
-        First whatever has its `ready_at` at or before `now` becomes claimable. Each claim sets
+        First whatever has its `expires_at` at or before `now` and hasn't started becomes EXPIRED. Whatever
+        has its `ready_at` at or before `now` takes its places as in `create_runs`, and becomes claimable;
+        a QUEUED run's `ready_at` is its deadline, and it is TIMED_OUT. Each claim sets
         EXECUTING, worker, generation + 1, and a lease with heartbeat `now`; keeps `started_at`;
         writes `run.claimed`, and `run.resumed` {replayed, gap_ms} where an execution had been
         interrupted (STALE, released, resumed). `recoveries`: after a STALE run whose worker disappeared
@@ -222,6 +234,20 @@ class Store(ABC):
         is due at once if one of them has come already, and else as soon as it comes. The end of a run
         whose parent waits for it may be what wakes that one: so it is for every verb that ends runs.
         """
+
+    # Queues
+
+    @abstractmethod
+    async def set_queues(self, queues: Sequence[QueueRow], now: float) -> None:
+        """Store the limits of these queues; whether one is paused stays. At once they hold for all runs."""
+
+    @abstractmethod
+    async def pause_queue(self, name: str, paused: bool, now: float) -> None:
+        """Let no run of a queue start, or go on after a wait, until it isn't paused any more."""
+
+    @abstractmethod
+    async def list_queues(self) -> list[QueueState]:
+        """All queues that have limits, or are or were paused, by name."""
 
     # Steps
 

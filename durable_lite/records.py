@@ -19,6 +19,8 @@ __all__ = [
     "Moved",
     "NewEvent",
     "NewRun",
+    "QueueRow",
+    "QueueState",
     "Refusal",
     "RunFilter",
     "RunRow",
@@ -50,6 +52,12 @@ class NewRun(NamedTuple):
     idempotency_expires_at: float | None = None
     parent_id: str | None = None  # the run that started this one
     awaited: int = 0  # 1: its parent waits for its end
+    concurrency_key: str | None = None
+    on_busy: str = "queue"  # what if another run has the concurrency key: "queue", "skip" or "reject"
+    expires_at: float | None = None  # when it ends, if it hasn't started
+    debounce_key: str | None = None
+    debounce_mode: str = "trailing"  # or "leading"
+    debounce_until: float | None = None  # leading: the end of the window; trailing: the latest start
 
 
 class RunRow(NamedTuple):
@@ -92,13 +100,41 @@ class RunRow(NamedTuple):
     parent_id: str | None
     awaited: int
     remaining: int | None  # WAITING: completed children until it wakes; None: only time wakes it
+    interrupted: int  # 1: an execution was cut off, and the next claim says `run.resumed`
+    concurrency_key: str | None
+    gated: int  # 1: it needs places, in its queue or for its concurrency key, to be claimable
+    slot: int  # 1: it has a place in its queue
+    key_held: int  # 1: it holds its concurrency key; 2: it shares an ancestor's
+    blocked: str | None  # QUEUED: for what it waits, "key" or "queue"
+    expires_at: float | None
+    debounce_key: str | None
+    debounce_until: float | None
 
 
 class Created(NamedTuple):
-    """What became of one `NewRun`: the row, and whether a live idempotency key answered."""
+    """What became of one `NewRun`: the row, and whether another run stands for it."""
 
     run: RunRow
-    disposition: str  # "created" or "idempotent"
+    disposition: str  # "created", "idempotent" (its key answered), "coalesced" (debounced, or `skip`)
+
+
+class QueueRow(NamedTuple):
+    """The limits of one queue; None is no limit."""
+
+    name: str
+    concurrency: int | None = None
+    rate: int | None = None  # first claims in any `period` seconds
+    period: float | None = None
+    key_scope: str = "run"  # or "execution": waits let go of the concurrency key
+    paused: int = 0
+
+
+class QueueState(NamedTuple):
+    """A queue with its limits, and how many runs stand in it."""
+
+    queue: QueueRow
+    queued: int  # QUEUED for a place in it
+    taken: int  # have a place: executing, stale, or about to be claimed
 
 
 class Claim(NamedTuple):

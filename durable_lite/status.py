@@ -13,6 +13,7 @@ class Status(StrEnum):
     """Where a run is in its life; stored as this text."""
 
     PENDING = "PENDING"
+    QUEUED = "QUEUED"
     EXECUTING = "EXECUTING"
     STALE = "STALE"
     WAITING = "WAITING"
@@ -20,6 +21,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     TIMED_OUT = "TIMED_OUT"
+    EXPIRED = "EXPIRED"
     INVALID_PAYLOAD = "INVALID_PAYLOAD"
     MOVED = "MOVED"
 
@@ -29,7 +31,20 @@ _S = Status
 # from → {to: what makes it happen}; None is a run that doesn't exist yet.
 TRANSITIONS: dict[Status | None, dict[Status, str]] = {
     None: {_S.PENDING: "trigger, replay, import", _S.WAITING: "import"},
-    _S.PENDING: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel", _S.MOVED: "export"},
+    _S.PENDING: {
+        _S.EXECUTING: "claim",
+        _S.QUEUED: "key or queue is taken",
+        _S.EXPIRED: "ttl",
+        _S.CANCELLED: "cancel",
+        _S.MOVED: "export",
+    },
+    _S.QUEUED: {
+        _S.PENDING: "a place is free",
+        _S.EXPIRED: "ttl",
+        _S.TIMED_OUT: "deadline",
+        _S.CANCELLED: "cancel",
+        _S.MOVED: "export",
+    },
     _S.EXECUTING: {
         _S.COMPLETED: "the job returned",
         _S.FAILED: "no attempt left, AbortRun",
@@ -42,24 +57,30 @@ TRANSITIONS: dict[Status | None, dict[Status, str]] = {
         _S.MOVED: "export",
     },
     _S.STALE: {_S.EXECUTING: "claim", _S.CANCELLED: "cancel", _S.MOVED: "export"},
-    _S.WAITING: {_S.EXECUTING: "claim when due", _S.CANCELLED: "cancel", _S.MOVED: "export"},
+    _S.WAITING: {
+        _S.EXECUTING: "claim when due",
+        _S.QUEUED: "due, but key or queue is taken",
+        _S.CANCELLED: "cancel",
+        _S.MOVED: "export",
+    },
     _S.COMPLETED: {},
     _S.FAILED: {_S.PENDING: "resume"},
     _S.CANCELLED: {_S.PENDING: "resume"},
     _S.TIMED_OUT: {_S.PENDING: "resume"},
+    _S.EXPIRED: {},
     _S.INVALID_PAYLOAD: {},
     _S.MOVED: {_S.PENDING: "import", _S.WAITING: "import"},
 }
 
 RESUMABLE = frozenset({_S.FAILED, _S.CANCELLED, _S.TIMED_OUT})
-FINAL = RESUMABLE | {_S.COMPLETED, _S.INVALID_PAYLOAD, _S.MOVED}
+FINAL = RESUMABLE | {_S.COMPLETED, _S.EXPIRED, _S.INVALID_PAYLOAD, _S.MOVED}
 UNFINISHED = frozenset(_S) - FINAL
 
 # A finished run with one of these still holds its idempotency key.
 KEEPS_KEY = frozenset({_S.COMPLETED, _S.MOVED})
 
-# What the holder of a run can't make of it: `mark_stale` and `move_run` are for others.
-OTHERS = frozenset({_S.STALE, _S.MOVED})
+# What the holder of a run can't make of it: that is for others.
+OTHERS = frozenset({_S.STALE, _S.EXPIRED, _S.MOVED})
 
 
 def check(run_id: str, old: str | None, new: str) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import codec, moving
-from .durations import count, moment, seconds
+from .durations import count, moment, name_of, seconds
 from .engine import Options
 from .errors import DurableError, InvalidOption, RunNotFound
 from .ids import IdMaker
 from .job import Job, find_job
 from .ports import Clock, Store
-from .records import LogRow, NewRun, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
+from .records import LogRow, NewRun, QueueState, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
 from .run import Run, RunPage
 from .runlog import ENGINE
 from .status import Status
@@ -127,7 +127,10 @@ class Steering:
             new = NewRun(self._new_id(), row.job, row.version, row.queue, row.priority, now, now, text,
                          environment=self._environment, tags=row.tags)  # fmt: skip
         trigger = json.dumps({"kind": "replay", "of": run_id})
-        return (await self._create([new._replace(trigger=trigger, max_duration=row.max_duration)]))[0]
+        new = new._replace(
+            trigger=trigger, max_duration=row.max_duration, concurrency_key=row.concurrency_key
+        )
+        return (await self._create([new]))[0]
 
     async def export_run(self, run_id: str) -> str:
         """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store."""
@@ -146,6 +149,20 @@ class Steering:
         """Remove at most `limit` runs that finished longer ago than `older_than`; returns how many."""
         before = self.clock.now() - seconds(older_than, "older_than", allow_zero=True)
         return await self._opened.purge(before, count(limit, "limit"))
+
+    # Queues
+
+    async def list_queues(self) -> list[QueueState]:
+        """The queues with limits, or that are or were paused: their limits, and how many runs are there."""
+        return await self._opened.list_queues()
+
+    async def pause_queue(self, name: str) -> None:
+        """Let no run of this queue start, nor go on after a wait; what executes goes on."""
+        await self._opened.pause_queue(name_of(name, "queue"), True, self.clock.now())
+
+    async def resume_queue(self, name: str) -> None:
+        """Let them go on."""
+        await self._opened.pause_queue(name_of(name, "queue"), False, self.clock.now())
 
     # Tokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from . import keys
 from .durations import moment, name_of, optional_seconds, seconds
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["TriggerOptions", "new_run"]
 
 _SCOPES = ("run", "global", "attempt")
+_ON_BUSY = ("queue", "skip", "reject")
+_MODES = ("trailing", "leading")
 
 
 class TriggerOptions(TypedDict, total=False):
@@ -33,6 +35,13 @@ class TriggerOptions(TypedDict, total=False):
     queue: str | None
     max_duration: Duration
     tags: Iterable[str]
+    concurrency_key: str | Sequence[Any] | None
+    on_busy: str
+    ttl: Duration
+    debounce_key: str | Sequence[Any] | None
+    debounce_delay: Duration
+    debounce_mode: str
+    debounce_max: Duration
 
 
 def new_run(
@@ -60,6 +69,9 @@ def new_run(
     ready_at = now + seconds(given.pop("delay", 0), "delay", allow_zero=True)
     queue = given.pop("queue", None)
     expires = now + seconds(ttl, "idempotency_ttl")
+    key_of_concurrency, on_busy = _concurrency(given)
+    ready_at, debounce = _debounce(given, now, ready_at)
+    ttl = optional_seconds(given.pop("ttl", None), "ttl")
     row = NewRun(
         id=id,
         job=job.name,
@@ -76,6 +88,12 @@ def new_run(
         tags=_tags(given.pop("tags", ())),
         idempotency_key=None if key is None else f"[{prefix},{keys.canonical(key)}]",
         idempotency_expires_at=None if key is None else expires,
+        concurrency_key=key_of_concurrency,
+        on_busy=on_busy,
+        expires_at=None if ttl is None else ready_at + ttl,
+        debounce_key=debounce.key,
+        debounce_mode=debounce.mode,
+        debounce_until=debounce.until,
     )
     if given:
         raise InvalidOption(next(iter(given)), "trigger has no such option")
@@ -92,6 +110,48 @@ def _prefix(scope: Any, parent: tuple[str, int] | None) -> str:
         raise InvalidOption("scope", f'{scope!r} is for triggers inside a run; outside it is "global"')
     run_id, attempt = parent
     return f'"run","{run_id}"' if scope == "run" else f'"attempt","{run_id}",{attempt}'
+
+
+def _concurrency(given: dict[str, Any]) -> tuple[str | None, str]:
+    key, on_busy = given.pop("concurrency_key", None), given.pop("on_busy", "queue")
+    if on_busy not in _ON_BUSY:
+        raise InvalidOption("on_busy", f"expected one of {', '.join(_ON_BUSY)}, got {on_busy!r:.80}")
+    if on_busy != "queue" and key is None:
+        raise InvalidOption("on_busy", f"{on_busy!r} needs a concurrency_key")
+    return None if key is None else keys.canonical(key, "concurrency_key"), on_busy
+
+
+class _Debounce(NamedTuple):
+    key: str | None = None
+    mode: str = "trailing"
+    until: float | None = None
+
+
+def _debounce(given: dict[str, Any], now: float, ready_at: float) -> tuple[float, _Debounce]:
+    """When the run is to start, and how it is debounced."""
+    key, mode = given.pop("debounce_key", None), given.pop("debounce_mode", "trailing")
+    delay, most = given.pop("debounce_delay", None), given.pop("debounce_max", None)
+    if mode not in _MODES:
+        raise InvalidOption("debounce_mode", f"expected one of {', '.join(_MODES)}, got {mode!r:.80}")
+    if key is None:
+        for name, value in (("debounce_delay", delay), ("debounce_max", most)):
+            if value is not None:
+                raise InvalidOption(name, "it needs a debounce_key")
+        return ready_at, _Debounce()
+    text = keys.canonical(key, "debounce_key")
+    if delay is None:
+        raise InvalidOption("debounce_delay", "a debounce_key needs it")
+    if ready_at > now:
+        raise InvalidOption("delay", "debounce_delay says when a debounced run starts")
+    length = seconds(delay, "debounce_delay")
+    longest = optional_seconds(most, "debounce_max")
+    if longest is not None and longest < length:
+        raise InvalidOption("debounce_max", "must be at least debounce_delay")
+    if mode == "leading":
+        if longest is not None:
+            raise InvalidOption("debounce_max", 'it is for debounce_mode="trailing"')
+        return now, _Debounce(text, mode, now + length)
+    return now + length, _Debounce(text, mode, None if longest is None else now + longest)
 
 
 def _tags(tags: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from .engine import Engine, Options, logger
@@ -14,7 +14,8 @@ from .execution import Execution, Stop
 from .job import Job, manifest
 from .listeners import Listeners
 from .ports import TICK, Clock, Entropy, Offload, Store
-from .records import Change, Claim, Lease
+from .queues import Queue
+from .records import Change, Claim, Lease, QueueRow
 from .runlog import RunLog
 from .sweeps import LOOK, Sweeps
 
@@ -32,6 +33,7 @@ class Worker:
         id: str,
         store: Store,
         jobs: Mapping[str, Job[Any, Any]],
+        queues: Iterable[Queue],
         concurrency: int,
         options: Options,
         clock: Clock,
@@ -40,7 +42,7 @@ class Worker:
         listeners: Listeners,
     ) -> None:
         self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
-        self.options, self.clock = options, clock
+        self.options, self.clock, self._queues = options, clock, tuple(queues)
         self.engine = Engine(store, clock, entropy, offload, options, listeners, self._sweep, self.jobs)
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
@@ -71,6 +73,8 @@ class Worker:
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
         self.via = await self.store.register_worker(self.id, info, self.clock.now())
         await self.store.set_meta("manifest", manifest(self.jobs))
+        limits = [QueueRow(q.name, q.concurrency, q.rate, q.period, q.key_scope) for q in self._queues]
+        await self.store.set_queues(limits, self.clock.now())
         self._unlisten = self.store.listen(self._hear, steps=False)
         await self.sweeps.others()
         self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]

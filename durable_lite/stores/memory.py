@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import events as ev
 from ..errors import Conflict
@@ -27,7 +27,7 @@ from ..records import (
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from .memory_waits import MemoryWaits
-from .rows import arrival, is_news, key_taken, recovered
+from .rows import arrival, deadline_passed, is_news, key_taken, order, recovered
 
 __all__ = ["MemoryStore"]
 
@@ -77,38 +77,60 @@ class MemoryStore(MemoryWaits):
         self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
     ) -> list[Claim]:
         known = set(jobs)
-        for row in list(self._runs.values()):
-            if not row.claimable and row.ready_at is not None and row.ready_at <= now:
-                self._runs[row.id] = row._replace(claimable=1)
+        self._let_come(now)
         ready = [row for row in self._runs.values() if row.claimable and row.job in known]
-        ready.sort(key=lambda row: (-row.priority, row.created_at, row.id))
+        ready.sort(key=order)
         return [self._claim(row, worker, now, via) for row in ready[:limit]]
+
+    def _let_come(self, now: float) -> None:
+        """What time brings: runs that are too late, that are due, that a rate lets start."""
+        for row in self._in_order(lambda row: _is_expired(row, now)):
+            self._end(row._replace(key_live=0), Status.EXPIRED, now, EventType.EXPIRED, {})
+        for row in self._in_order(lambda row: row.status == Status.QUEUED and _is_due(row, now)):
+            row = row._replace(key_live=0, error=deadline_passed())
+            self._end(row, Status.TIMED_OUT, now, EventType.TIMED_OUT, {"code": "deadline"})
+        for row in self._in_order(lambda row: row.status != Status.QUEUED and _is_due(row, now)):
+            if row.gated:
+                self._ready(row, now)
+            else:
+                self._runs[row.id] = row._replace(claimable=1)
+        self._forget_starts(now)
+        for name in self._queues:
+            self._promote(name, now)
+
+    def _in_order(self, fits: Callable[[RunRow], bool]) -> Iterator[RunRow]:
+        """Those that fit, and do so still when it is their turn."""
+        for found in sorted(filter(fits, self._runs.values()), key=order):
+            if fits(row := self._runs[found.id]):
+                yield row
 
     def _claim(self, row: RunRow, worker: str, now: float, via: str) -> Claim:
         check(row.id, row.status, Status.EXECUTING)
         checkpoints = [step.seq for step in self._steps[row.id].values() if step.seq is not None]
         recoveries, recovery_seq = recovered(row, max(checkpoints, default=0))
-        interrupted = row.started_at is not None and row.status != Status.WAITING
         self._runs[row.id] = row._replace(
             status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
             generation=row.generation + 1, recoveries=recoveries, recovery_seq=recovery_seq,
             started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
-            remaining=None,
+            remaining=None, interrupted=0, expires_at=None,
         )  # fmt: skip
+        if row.started_at is None:
+            self._start(row, now)
         self._leases[row.id] = Lease(row.id, row.generation + 1, worker, now, via, row.executed)
         self._record(
             row.id, now, EventType.CLAIMED, ev.claimed(worker, row.generation + 1, row.attempt, row.status)
         )
-        if interrupted:
+        if row.interrupted:
             self._record(row.id, now, EventType.RESUMED, ev.resumed(len(checkpoints), now, row.last_seen_at))
         self.announce(Change(row.id, claimable=False))
         return Claim(self._runs[row.id], row.status, fresh=row.started_at is None)
 
     async def next_due(self) -> float | None:
-        return min(
-            (row.ready_at for row in self._runs.values() if not row.claimable and row.ready_at is not None),
-            default=None,
-        )
+        rows = self._runs.values()
+        moments = [row.ready_at for row in rows if not row.claimable and row.ready_at is not None]
+        moments += [row.expires_at for row in rows if row.expires_at is not None and row.status not in FINAL]
+        place = self._next_place()
+        return min(moments if place is None else [*moments, place], default=None)
 
     async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
         lost: dict[str, Refusal] = {}
@@ -138,6 +160,7 @@ class MemoryStore(MemoryWaits):
             self._runs[row.id] = row._replace(
                 status=Status.STALE, claimable=1, ready_at=None, generation=row.generation + 1,
                 stale_reason=reason, last_seen_at=lease.heartbeat_at, executed=lease.executed,
+                interrupted=1,
             )  # fmt: skip
             self._record(row.id, now, EventType.STALE, ev.stale(reason, lease.worker, lease.heartbeat_at))
             done.append(row.id)
@@ -164,14 +187,16 @@ class MemoryStore(MemoryWaits):
             status=Status(s.status), generation=generation + released, seq=s.seq, attempt=s.attempt,
             executed=s.executed, ready_at=s.at if come else s.ready_at, remaining=remaining,
             claimable=int(released), last_seen_at=s.at, output=s.output, error=s.error,
-            finished_at=s.at if final else None,
+            finished_at=s.at if final else None, interrupted=int(released),
             key_live=int(row.key_live and (not final or s.status in KEEPS_KEY)),
         )  # fmt: skip
         self._events[run_id].extend(s.events)
         self._flush(run_id, s.progress, s.metadata, s.logs)
         self.announce(Change(run_id, claimable=not final))
         if final:
-            self._tell_parent(self._runs[run_id], s.at)
+            self._ended(run_id, s.at)
+        elif not released:
+            self._leave(run_id, s.at)
         return None
 
     # Steps
@@ -233,9 +258,11 @@ class MemoryStore(MemoryWaits):
             status=Status.PENDING, generation=row.generation + 1, attempt=row.attempt + 1,
             first_attempt=row.attempt + 1, recoveries=0, executed=0.0, output=None, error=None,
             finished_at=None, ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
-            deadline=None if passed else row.deadline,
+            deadline=None if passed else row.deadline, gated=int(self._is_gated(row)),
+            interrupted=int(row.started_at is not None),
         )  # fmt: skip
         self._record(run_id, now, EventType.RESUMED, {"by": "request", "attempt": row.attempt + 1})
+        self._take_places(run_id, now)
         self.announce(Change(run_id, claimable=True))
         return self._runs[run_id]
 
@@ -259,7 +286,9 @@ class MemoryStore(MemoryWaits):
         self._steps[run_id] = {step.path: step for step in moved.steps}
         self._paths[run_id] = {step.seq: step.path for step in moved.steps if step.seq is not None}
         self._logs[run_id] = {(line.attempt, line.path, line.ordinal): line for line in moved.logs}
+        self._runs[run_id] = row._replace(gated=int(self._is_gated(row)))
         self._record(run_id, now, EventType.MOVED, ev.moved_in())
+        self._take_places(run_id, now)
         self.announce(Change(run_id, claimable=True))
         return self._runs[run_id]
 
@@ -306,3 +335,12 @@ class MemoryStore(MemoryWaits):
 
     async def get_meta(self, key: str) -> str | None:
         return self._meta.get(key)
+
+
+def _is_due(row: RunRow, now: float) -> bool:
+    return row.ready_at is not None and row.ready_at <= now and not row.claimable
+
+
+def _is_expired(row: RunRow, now: float) -> bool:
+    unstarted = row.started_at is None and row.status not in FINAL
+    return unstarted and row.expires_at is not None and row.expires_at <= now

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ..errors import TokenNotFound
 from ..records import Change, Created, NewRun, Refusal, RunRow, StepRow, TokenFilter, TokenRow, Wakes
 from ..status import FINAL, Status
-from .memory_tables import MemoryTables
+from .memory_runs import MemoryRuns
 from .rows import token_expired, tokens_run_ended
 
 __all__ = ["MemoryWaits"]
 
 
-class MemoryWaits(MemoryTables):
+class MemoryWaits(MemoryRuns):
     """Verbs on tokens and children."""
 
     async def create_token(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from ..errors import Conflict
 from ..events import EventType
-from ..records import Moved, NewRun, RunRow, TokenRow
+from ..records import Moved, NewRun, QueueRow, RunRow, TokenRow
 from ..status import Status
 
 __all__ = ["arrival", "first_row", "is_news", "key_taken", "recovered", "token_expired", "tokens_run_ended"]
@@ -28,8 +29,21 @@ def first_row(new: NewRun) -> RunRow:
         metadata="{}", idempotency_key=new.idempotency_key,
         idempotency_expires_at=new.idempotency_expires_at,
         key_live=int(new.idempotency_key is not None), parent_id=new.parent_id, awaited=new.awaited,
-        remaining=None,
+        remaining=None, interrupted=0, concurrency_key=new.concurrency_key, gated=0, slot=0, key_held=0,
+        blocked=None, expires_at=new.expires_at, debounce_key=new.debounce_key,
+        debounce_until=new.debounce_until,
     )  # fmt: skip
+
+
+def order(row: RunRow) -> tuple[int, float, str]:
+    """The order in which runs are claimed, and take places."""
+    return -row.priority, row.created_at, row.id
+
+
+def is_limited(queue: QueueRow | None) -> bool:
+    return queue is not None and (
+        queue.concurrency is not None or queue.rate is not None or bool(queue.paused)
+    )
 
 
 def recovered(row: RunRow, last_checkpoint: int) -> tuple[int, int]:
@@ -62,6 +76,7 @@ def arrival(run: RunRow, here: RunRow | None, now: float) -> RunRow:
     return run._replace(
         generation=generation + 1, claimable=int(run.ready_at is None or run.ready_at <= now),
         finished_at=None, output=None, worker=None, stale_reason=None,
+        interrupted=int(run.started_at is not None and run.status != Status.WAITING),
         key_live=int(run.idempotency_key is not None and (expires is None or expires > now)),
     )  # fmt: skip
 
@@ -77,3 +92,8 @@ def token_expired(token: TokenRow) -> Conflict:
 
 def tokens_run_ended(token: TokenRow, status: str) -> Conflict:
     return Conflict(f"token {token.id} can't be finished: its run {token.run_id} is {status}")
+
+
+def deadline_passed() -> str:
+    """The error of a run whose deadline came while it was QUEUED."""
+    return json.dumps({"type": "TimedOut", "code": "deadline", "message": "deadline has passed"})

@@ -26,6 +26,8 @@ from ..records import (
     Moved,
     NewEvent,
     NewRun,
+    QueueRow,
+    QueueState,
     Refusal,
     RunFilter,
     RunRow,
@@ -36,6 +38,7 @@ from ..records import (
 )
 from . import sqlite_connect as connect
 from . import sqlite_moves as moves
+from . import sqlite_queues as lines
 from . import sqlite_statements as sql
 from . import sqlite_waits as waits
 from . import sqlite_writes as writes
@@ -178,8 +181,8 @@ class SQLiteStore(Store):
         return claims
 
     async def next_due(self) -> float | None:
-        rows = await self._rows(sql.NEXT_DUE)
-        return rows[0][0] if rows else None
+        [moments] = await self._rows(sql.NEXT_DUE)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def beat(self, worker: str, beats: Sequence[Beat], now: float) -> dict[str, Refusal]:
         if not beats:
@@ -200,6 +203,18 @@ class SQLiteStore(Store):
         settle = partial(writes.settle, run_id=run_id, generation=generation, settlement=settlement)
         refusal: Refusal | None = await self._write(settle)
         return refusal
+
+    # Queues
+
+    async def set_queues(self, queues: Sequence[QueueRow], now: float) -> None:
+        if queues:
+            await self._write(partial(lines.set_queues, queues=queues, now=now))
+
+    async def pause_queue(self, name: str, paused: bool, now: float) -> None:
+        await self._write(partial(lines.pause_queue, name=name, paused=paused, now=now))
+
+    async def list_queues(self) -> list[QueueState]:
+        return [QueueState(QueueRow._make(row[:-2]), *row[-2:]) for row in await self._rows(sql.QUEUES)]
 
     # Steps
 
@@ -354,7 +369,8 @@ class SQLiteStore(Store):
 
 def _any_work(cursor: sqlite3.Cursor, jobs: Sequence[str], now: float) -> bool:
     """Whether a claim would find or promote anything: asked without the write lock."""
-    if cursor.execute(sql.ANY_DUE, (now,)).fetchone():
+    moments = cursor.execute(sql.NEXT_DUE).fetchone()
+    if any(moment is not None and moment <= now for moment in moments):
         return True
     return any(cursor.execute(sql.ANY_CLAIMABLE, (job,)).fetchone() for job in jobs)
 

@@ -9,9 +9,11 @@ from .. import events as ev
 from ..events import EventType
 from ..records import Change, Moved, RunRow
 from ..status import Status
+from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from .rows import arrival, is_news, key_taken
-from .sqlite_writes import end_run, existing_run, find, forget, holder_of_key, record
+from .sqlite_rows import existing_run, find, forget, holder_of_key, record
+from .sqlite_writes import end_run
 
 __all__ = ["import_run", "move_run"]
 
@@ -42,11 +44,14 @@ def import_run(cursor: Cursor, moved: Moved, now: float) -> tuple[RunRow, Change
         raise key_taken(row, other)
     if here is not None:
         forget(cursor, [(run_id, here.created_at, here.tags)])
+    row = row._replace(gated=int(queues.is_gated(cursor, row)))
     cursor.execute(sql.CREATE_RUN, row)
     cursor.executemany(sql.CREATE_TAG, [(tag, row.created_at, run_id) for tag in json.loads(row.tags)])
     cursor.executemany(sql.ADD_STEP, [step for step in moved.steps if step.seq is not None])
     cursor.executemany(sql.ADD_UNFINISHED, [step for step in moved.steps if step.seq is None])
     cursor.executemany(sql.CREATE_EVENT, [(run_id, *event) for event in moved.events])
     cursor.executemany(sql.CREATE_LOG, moved.logs)
-    row = record(cursor, row, now, EventType.MOVED, ev.moved_in())
-    return row, (Change(run_id, claimable=True),)
+    record(cursor, row, now, EventType.MOVED, ev.moved_in())
+    changes: list[Change] = []
+    queues.take_places(cursor, run_id, now, changes)
+    return existing_run(cursor, run_id), (*changes, Change(run_id, claimable=True))

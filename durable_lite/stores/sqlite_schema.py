@@ -30,6 +30,9 @@ _TABLES = (
     "tags",
     "meta",
     "tokens",
+    "queues",
+    "starts",
+    "more_keys",
 )
 
 # A checkpoint is appended to its run's range of one b-tree of rowids (`runs.number << 32 | seq`): one page
@@ -68,6 +71,15 @@ CREATE TABLE runs (
     parent_id TEXT,
     awaited INTEGER NOT NULL,
     remaining INTEGER,
+    interrupted INTEGER NOT NULL,
+    concurrency_key TEXT,
+    gated INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    key_held INTEGER NOT NULL,
+    blocked TEXT,
+    expires_at REAL,
+    debounce_key TEXT,
+    debounce_until REAL,
     "trigger" TEXT NOT NULL,
     tags TEXT NOT NULL,
     progress TEXT,
@@ -82,6 +94,14 @@ CREATE INDEX runs_finished ON runs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_created ON runs (created_at, id);
 CREATE INDEX runs_status ON runs (status, created_at, id);
 CREATE INDEX runs_job ON runs (job, status, created_at, id);
+CREATE INDEX runs_slot ON runs (queue, started_at) WHERE slot = 1;
+CREATE INDEX runs_key_held ON runs (concurrency_key) WHERE key_held > 0;
+CREATE INDEX runs_queue_line ON runs (queue, priority DESC, created_at, id) WHERE blocked = 'queue';
+CREATE INDEX runs_key_line ON runs (concurrency_key, priority DESC, created_at, id) WHERE blocked = 'key';
+CREATE INDEX runs_busy ON runs (concurrency_key, created_at, id)
+    WHERE concurrency_key IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX runs_expiring ON runs (expires_at) WHERE expires_at IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX runs_debounce ON runs (job, debounce_key, created_at, id) WHERE debounce_key IS NOT NULL;
 CREATE INDEX runs_children ON runs (parent_id) WHERE parent_id IS NOT NULL AND finished_at IS NULL;
 CREATE UNIQUE INDEX runs_key ON runs (job, idempotency_key) WHERE key_live = 1;
 
@@ -121,6 +141,31 @@ CREATE TABLE unfinished_steps (
     error TEXT,
     PRIMARY KEY (run_id, path)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE queues (
+    name TEXT PRIMARY KEY NOT NULL,
+    concurrency INTEGER,
+    rate INTEGER,
+    period REAL,
+    key_scope TEXT NOT NULL,
+    paused INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE starts (
+    queue TEXT NOT NULL,
+    at REAL NOT NULL,
+    run_id TEXT NOT NULL,
+    PRIMARY KEY (queue, at, run_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE more_keys (
+    job TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    expires_at REAL,
+    PRIMARY KEY (job, idempotency_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX more_keys_run ON more_keys (run_id);
 
 CREATE TABLE tokens (
     id TEXT PRIMARY KEY NOT NULL,

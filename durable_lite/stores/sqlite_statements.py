@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..records import Checkpoint, Lease, LogRow, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
-from ..status import Status
+from ..records import Checkpoint, Lease, LogRow, QueueRow, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
+from ..status import UNFINISHED, Status
 
 
 def _insert(table: str, fields: tuple[str, ...]) -> str:
@@ -61,6 +61,28 @@ GET_RUNS = (
 GUARD = "SELECT status, generation FROM runs WHERE id = ?"
 CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
 CREATE_TAG = "INSERT INTO tags (tag, created_at, run_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+MORE_KEYS = f"""
+SELECT {_RUN} FROM more_keys CROSS JOIN runs ON runs.id = more_keys.run_id
+WHERE more_keys.job = ? AND more_keys.idempotency_key = ?
+    AND (more_keys.expires_at IS NULL OR more_keys.expires_at > ?)
+"""
+ADD_KEY = """
+INSERT INTO more_keys (job, idempotency_key, run_id, expires_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (job, idempotency_key) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
+"""
+DEBOUNCED = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_debounce WHERE job = ? AND debounce_key = ?
+ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+BUSY = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_busy WHERE concurrency_key = ? AND finished_at IS NULL
+ORDER BY created_at, id LIMIT 1
+"""
+NOT_STARTED = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_busy
+WHERE concurrency_key = ? AND finished_at IS NULL AND started_at IS NULL AND job = ?
+ORDER BY created_at, id LIMIT 1
+"""
 KEY_HOLDER = (
     f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
 )
@@ -72,13 +94,28 @@ COUNT_CHECKPOINTS = f"SELECT count(*) FROM steps WHERE {_OF_RUN}"
 
 # Claims
 
-ANY_DUE = "SELECT 1 FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? LIMIT 1"
-NEXT_DUE = """
-SELECT ready_at FROM runs INDEXED BY runs_due
-WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
+_EXPIRING = "runs INDEXED BY runs_expiring WHERE expires_at IS NOT NULL AND finished_at IS NULL"
+_NEXT_PLACE = """
+SELECT min(period + (SELECT at FROM starts WHERE starts.queue = queues.name ORDER BY at LIMIT 1))
+FROM queues WHERE period IS NOT NULL AND EXISTS (
+    SELECT 1 FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND runs.queue = queues.name
+)
+"""
+NEXT_DUE = f"""
+SELECT (
+    SELECT ready_at FROM runs INDEXED BY runs_due
+    WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
+), (SELECT expires_at FROM {_EXPIRING} ORDER BY expires_at LIMIT 1), ({_NEXT_PLACE})
 """
 ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
-PROMOTE = "UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ?"
+PROMOTE = """
+UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ? AND gated = 0
+"""
+EXPIRED = f"SELECT {_RUN} FROM {_EXPIRING} AND expires_at <= ? ORDER BY priority DESC, created_at, id"
+DUE_GATED = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? AND gated = 1
+ORDER BY priority DESC, created_at, id
+"""
 BEST = f"""
 SELECT {_RUN} FROM runs INDEXED BY runs_claimable
 WHERE claimable = 1 AND job = ? ORDER BY priority DESC, created_at, id LIMIT ?
@@ -96,9 +133,65 @@ FLUSH = "UPDATE runs SET progress = coalesce(?, progress), metadata = coalesce(?
 SETTLE = f"""
 UPDATE runs SET status = ?, generation = generation + ?, seq = ?, attempt = ?, executed = ?, ready_at = ?,
     claimable = ?, last_seen_at = ?, output = ?, error = ?, finished_at = ?, key_live = key_live AND ?,
-    remaining = ?, progress = coalesce(?, progress), metadata = coalesce(?, metadata)
+    remaining = ?, interrupted = ?, progress = coalesce(?, progress), metadata = coalesce(?, metadata)
 WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
-RETURNING parent_id, awaited
+RETURNING parent_id, awaited, gated
+"""
+
+# Queues and concurrency keys
+
+_QUEUE = ", ".join(QueueRow._fields)
+QUEUE = f"SELECT {_QUEUE} FROM queues WHERE name = ?"
+LIMITED = "SELECT 1 FROM queues WHERE concurrency IS NOT NULL OR rate IS NOT NULL OR paused LIMIT 1"
+SET_QUEUE = f"INSERT OR REPLACE INTO queues ({_QUEUE}) VALUES ({', '.join('?' * len(QueueRow._fields))})"
+QUEUES = f"""
+SELECT {_QUEUE},
+    (SELECT count(*) FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND runs.queue = name),
+    (SELECT count(*) FROM runs INDEXED BY runs_slot WHERE slot = 1 AND runs.queue = name)
+FROM queues ORDER BY name
+"""
+TAKEN = "SELECT count(*) FROM runs INDEXED BY runs_slot WHERE slot = 1 AND queue = ?"
+COMING = TAKEN + " AND started_at IS NULL"
+STARTED = "SELECT count(*) FROM starts WHERE queue = ? AND at > ?"
+START = "INSERT OR IGNORE INTO starts (queue, at, run_id) VALUES (?, ?, ?)"
+FORGET_STARTS = """
+DELETE FROM starts WHERE EXISTS (
+    SELECT 1 FROM queues WHERE name = starts.queue AND period IS NOT NULL AND starts.at <= ? - period
+)
+"""
+HOLDERS = f"SELECT {_RUN} FROM runs INDEXED BY runs_key_held WHERE key_held > 0 AND concurrency_key = ?"
+LAST_UNSTARTED = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_slot
+WHERE slot = 1 AND queue = ? AND started_at IS NULL AND status = '{Status.PENDING}'
+ORDER BY priority, created_at DESC, id DESC LIMIT 1
+"""
+QUEUE_LINE = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND queue = ?
+ORDER BY priority DESC, created_at, id LIMIT 1
+"""
+KEY_LINE = f"""
+SELECT {_RUN} FROM runs INDEXED BY runs_key_line WHERE blocked = 'key' AND concurrency_key = ?
+ORDER BY priority DESC, created_at, id LIMIT 1
+"""
+LINES = """
+SELECT name FROM queues WHERE EXISTS (
+    SELECT 1 FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND runs.queue = queues.name
+)
+"""
+LET_ALL_GO_ON = f"""
+UPDATE runs INDEXED BY runs_queue_line SET status = '{Status.PENDING}', claimable = 1, blocked = NULL
+WHERE blocked = 'queue' AND queue = ?
+"""
+_unfinished = ", ".join(f"'{status}'" for status in sorted(UNFINISHED))
+GATE = f"""
+UPDATE runs INDEXED BY runs_status SET gated = 1, slot = CASE
+    WHEN status IN ('{Status.EXECUTING}', '{Status.STALE}') OR claimable AND interrupted THEN ? ELSE slot END
+WHERE queue = ? AND status IN ({_unfinished})
+"""
+ALL_STAND_IN_LINE = f"""
+UPDATE runs INDEXED BY runs_status
+SET status = '{Status.QUEUED}', claimable = 0, blocked = 'queue', slot = 0, ready_at = deadline
+WHERE queue = ? AND claimable = 1 AND interrupted = 0 AND status IN ('{Status.PENDING}', '{Status.WAITING}')
 """
 
 # Steps, events, logs
@@ -175,7 +268,6 @@ FEWER_REMAIN = "UPDATE runs SET remaining = ? WHERE id = ?"
 WAKE = "UPDATE runs SET ready_at = ?1 WHERE id = ?2 AND claimable = 0 AND (ready_at IS NULL OR ready_at > ?1)"
 UNFINISHED_CHILDREN = f"""
 SELECT {_RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
-ORDER BY created_at, id
 """
 
 # Removal
@@ -193,9 +285,10 @@ ORDER BY finished_at LIMIT ?
 FORGET_TAGS = (
     "DELETE FROM tags WHERE run_id = ? AND created_at = ? AND tag IN (SELECT value FROM json_each(?))"
 )
+_OF_A_RUN = ("unfinished_steps", "events", "logs", "tokens", "more_keys")
 FORGET = (
     f"DELETE FROM steps WHERE {_OF_RUN}",
-    *(f"DELETE FROM {t} WHERE run_id = ?1" for t in ("unfinished_steps", "events", "logs", "tokens")),
+    *(f"DELETE FROM {table} WHERE run_id = ?1" for table in _OF_A_RUN),
     "DELETE FROM runs WHERE id = ?1",
 )
 

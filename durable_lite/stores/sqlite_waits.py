@@ -10,8 +10,10 @@ from ..records import Change, Created, NewRun, Refusal, StepRow, TokenRow
 from ..status import FINAL, Status
 from . import sqlite_statements as sql
 from .rows import token_expired, tokens_run_ended
+from .sqlite_create import create_runs
+from .sqlite_rows import existing_run, refusal
 from .sqlite_waking import wake
-from .sqlite_writes import create_runs, existing_run, refusal, save_step
+from .sqlite_writes import save_step
 
 __all__ = ["create_children", "create_token", "expire_tokens", "finish_token"]
 

@@ -13,25 +13,26 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import Conflict, RunNotFound, StoreError
+from ..errors import Conflict, StoreError
 from ..events import EventType
 from ..records import (
     Beat,
     Change,
     Claim,
-    Created,
     Lease,
     NewEvent,
-    NewRun,
     Refusal,
     RunRow,
     Settlement,
     StepRow,
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
+from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from . import sqlite_waking as waits
-from .rows import first_row, recovered
+from .rows import deadline_passed, order, recovered
+from .sqlite_create import create_runs
+from .sqlite_rows import change, existing_run, find, forget, holder_of_key, record, refusal
 
 __all__ = [
     "beat",
@@ -63,42 +64,43 @@ Cursor = sqlite3.Cursor
 Changes = tuple[Change, ...]
 
 
-# Runs
-
-
-def create_runs(cursor: Cursor, runs: Sequence[NewRun]) -> tuple[list[Created], Changes]:
-    created = [_create(cursor, new) for new in runs]
-    return created, tuple(Change(outcome.run.id, claimable=True) for outcome in created)
-
-
-def _create(cursor: Cursor, new: NewRun) -> Created:
-    if new.idempotency_key is not None:
-        if existing := find(cursor, new.id):
-            return Created(existing, "created")
-        if existing := holder_of_key(cursor, new.job, new.idempotency_key, new.created_at):
-            return Created(existing, "idempotent")
-    row = first_row(new)._replace(seq=1)
-    if cursor.execute(sql.CREATE_RUN, row).rowcount == 0:
-        return Created(existing_run(cursor, new.id), "created")  # an earlier try of this very call
-    cursor.execute(sql.CREATE_EVENT, (new.id, 1, new.created_at, EventType.TRIGGERED, "{}"))
-    if new.tags != "[]":
-        cursor.executemany(sql.CREATE_TAG, [(tag, new.created_at, new.id) for tag in json.loads(new.tags)])
-    return Created(row, "created")
-
-
 # A worker's claim on a run
 
 
 def claim_runs(
     cursor: Cursor, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
 ) -> tuple[list[Claim], Changes]:
-    cursor.execute(sql.PROMOTE, (now,))
+    changes = _let_come(cursor, now)
     names = dict.fromkeys(jobs)
     best = [RunRow._make(row) for job in names for row in cursor.execute(sql.BEST, (job, limit))]
     if len(names) > 1:
-        best.sort(key=lambda row: (-row.priority, row.created_at, row.id))
+        best.sort(key=order)
     claims = [_claim(cursor, row, worker, now, via) for row in best[:limit]]
-    return claims, tuple(Change(claim.run.id, claimable=False) for claim in claims)
+    return claims, (*changes, *(Change(claim.run.id, claimable=False) for claim in claims))
+
+
+def _let_come(cursor: Cursor, now: float) -> list[Change]:
+    """What time brings: runs that are too late, that are due, that a rate lets start."""
+    cursor.execute(sql.PROMOTE, (now,))
+    changes: list[Change] = []
+    for found in cursor.execute(sql.EXPIRED, (now,)).fetchall():
+        row = RunRow._make(found)
+        _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
+        changes += more
+    for found in cursor.execute(sql.DUE_GATED, (now,)).fetchall():
+        due = find(cursor, found[0])  # one before it may have changed it
+        if due is None or due.claimable or due.ready_at is None or due.ready_at > now:
+            continue
+        if due.status == Status.QUEUED:
+            fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
+            data = {"code": "deadline"}
+            changes += end_run(cursor, due, now, EventType.TIMED_OUT, data, **fields)[1]
+        else:
+            queues.ready(cursor, due, now, changes)
+    if cursor.execute(sql.LIMITED).fetchone():
+        queues.forget_starts(cursor, now)
+        queues.promote_all(cursor, now, changes)
+    return changes
 
 
 def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Claim:
@@ -110,7 +112,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
     seq = max(row.seq, checkpoint or 0, event or 0) + 1
     recoveries, recovery_seq = recovered(row, checkpoint or 0)
     events = [(seq, EventType.CLAIMED, ev.claimed(worker, generation, row.attempt, row.status))]
-    if row.started_at is not None and row.status != Status.WAITING:  # it had been interrupted
+    if row.interrupted:
         (replayed,) = cursor.execute(sql.COUNT_CHECKPOINTS, (run_id,)).fetchone()
         seq += 1
         events.append((seq, EventType.RESUMED, ev.resumed(replayed, now, row.last_seen_at)))
@@ -118,7 +120,10 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
         cursor, row, status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
         generation=generation, recoveries=recoveries, recovery_seq=recovery_seq, seq=seq,
         started_at=now if row.started_at is None else row.started_at, last_seen_at=now, remaining=None,
+        interrupted=0, expires_at=None,
     )  # fmt: skip
+    if row.gated and row.started_at is None:
+        queues.start(cursor, row, now)
     cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
     for number, type, data in events:
         cursor.execute(sql.CREATE_EVENT, (run_id, number, now, type, json.dumps(data)))
@@ -151,7 +156,7 @@ def mark_stale(cursor: Cursor, leases: Sequence[Lease], reason: str, now: float)
         check(row.id, row.status, Status.STALE)
         row = change(
             cursor, row, status=Status.STALE, claimable=1, ready_at=None, generation=row.generation + 1,
-            stale_reason=reason, last_seen_at=heartbeat_at, executed=executed,
+            stale_reason=reason, last_seen_at=heartbeat_at, executed=executed, interrupted=1,
         )  # fmt: skip
         record(cursor, row, now, EventType.STALE, ev.stale(reason, worker, heartbeat_at))
         done.append(row.id)
@@ -169,8 +174,8 @@ def settle(
         ready_at = s.at if come else ready_at
     values = (
         s.status, int(released), s.seq, s.attempt, s.executed, ready_at, int(released), s.at, s.output,
-        s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), remaining, s.progress,
-        s.metadata, run_id, generation,
+        s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), remaining,
+        int(released), s.progress, s.metadata, run_id, generation,
     )  # fmt: skip
     settled = cursor.execute(sql.SETTLE, values).fetchall()
     if not settled:
@@ -186,11 +191,13 @@ def settle(
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))
     if s.logs:
         cursor.executemany(sql.CREATE_LOG, s.logs)
-    changes: Changes = (Change(run_id, claimable=not final),)
-    [(parent_id, awaited)] = settled
+    changes = [Change(run_id, claimable=not final)]
+    [(parent_id, awaited, gated)] = settled
+    if gated and not released:
+        queues.leave(cursor, run_id, s.at, changes)
     if final and awaited:
         changes += waits.tell_parent(cursor, parent_id, s.status, s.at)
-    return None, changes
+    return None, tuple(changes)
 
 
 # Steps
@@ -263,10 +270,13 @@ def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes
         cursor, row, status=Status.PENDING, generation=row.generation + 1, attempt=attempt,
         first_attempt=attempt, recoveries=0, executed=0.0, output=None, error=None, finished_at=None,
         ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
-        deadline=None if passed else row.deadline,
+        deadline=None if passed else row.deadline, interrupted=int(row.started_at is not None),
+        gated=int(queues.is_gated(cursor, row)),
     )  # fmt: skip
-    row = record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
-    return row, (Change(run_id, claimable=True),)
+    record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
+    changes: list[Change] = []
+    queues.take_places(cursor, run_id, now, changes)
+    return existing_run(cursor, run_id), (*changes, Change(run_id, claimable=True))
 
 
 def delete_run(cursor: Cursor, run_id: str) -> tuple[None, Changes]:
@@ -323,24 +333,6 @@ def execute(cursor: Cursor, statement: str, values: Iterable[object]) -> tuple[N
 # What the verbs share
 
 
-def find(cursor: Cursor, run_id: str) -> RunRow | None:
-    row = cursor.execute(sql.GET_RUN, (run_id,)).fetchone()
-    return None if row is None else RunRow._make(row)
-
-
-def existing_run(cursor: Cursor, run_id: str) -> RunRow:
-    row = find(cursor, run_id)
-    if row is None:
-        raise RunNotFound(run_id)
-    return row
-
-
-def refusal(cursor: Cursor, run_id: str) -> Refusal:
-    """What the run is now, for a caller whose guard failed."""
-    row = cursor.execute(sql.GUARD, (run_id,)).fetchone()
-    return Refusal(None, 0) if row is None else Refusal(*row)
-
-
 def end_run(
     cursor: Cursor, row: RunRow, now: float, type: EventType, data: dict[str, Any], **fields: Any
 ) -> tuple[RunRow, Changes]:
@@ -353,38 +345,9 @@ def end_run(
         cursor, row, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now,
         executed=executed, last_seen_at=last_seen_at, remaining=None, **fields,
     )  # fmt: skip
-    changes: Changes = (Change(row.id, claimable=False),)
+    row, changes = record(cursor, row, now, type, data), [Change(row.id, claimable=False)]
+    if row.gated:
+        queues.leave(cursor, row.id, now, changes)
     if row.awaited and row.parent_id is not None:
         changes += waits.tell_parent(cursor, row.parent_id, row.status, now)
-    return record(cursor, row, now, type, data), changes
-
-
-def change(cursor: Cursor, row: RunRow, **fields: Any) -> RunRow:
-    cursor.execute(sql.change_run(tuple(fields)), (*fields.values(), row.id))
-    return row._replace(**fields)
-
-
-def record(cursor: Cursor, row: RunRow, at: float, type: EventType, data: dict[str, Any]) -> RunRow:
-    """Write a transition's event after everything that the run has so far."""
-    checkpoint, event = cursor.execute(sql.LAST_SEQ, (row.id,)).fetchone()
-    seq = max(row.seq, checkpoint or 0, event or 0) + 1
-    cursor.execute(sql.CREATE_EVENT, (row.id, seq, at, type, json.dumps(data)))
-    return change(cursor, row, seq=seq)
-
-
-def holder_of_key(cursor: Cursor, job: str, key: str | None, now: float) -> RunRow | None:
-    """The run that answers for this key; one whose time is up lets go of it here."""
-    found = None if key is None else cursor.execute(sql.KEY_HOLDER, (job, key)).fetchone()
-    if found is None:
-        return None
-    row = RunRow._make(found)
-    if row.idempotency_expires_at is None or row.idempotency_expires_at > now:
-        return row
-    change(cursor, row, key_live=0)
-    return None
-
-
-def forget(cursor: Cursor, runs: Sequence[tuple[str, float, str]]) -> None:
-    cursor.executemany(sql.FORGET_TAGS, runs)
-    for statement in sql.FORGET:
-        cursor.executemany(statement, [(run_id,) for run_id, _, _ in runs])
+    return existing_run(cursor, row.id) if row.gated else row, tuple(changes)
