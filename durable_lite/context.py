@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, Unpack, o
 
 from . import keys
 from .calls import current_scope
-from .durations import count, moment, number, seconds
+from .durations import count, moment, name_of, number, seconds
 from .errors import DurableError, InvalidOption, RunCancelled, SyncStepError
 from .inflight import Scope
 from .job import Job
+from .matching import filter_text
 from .retry import Retry
 from .step import NO_OPTIONS, Duration, StepOptions
 from .tokens import Token
@@ -210,6 +211,36 @@ class Context:
     async def wait_for_token(self, key: str, *, timeout: Duration, type: Any = Any) -> Any:
         """`create_token`, for somebody who finds its id in a list of tokens, and `wait`."""
         return await (await self.create_token(key, timeout=timeout, type=type)).wait()
+
+    @overload
+    async def wait_for_event(
+        self, key: str, name: str, *, timeout: Duration, match: dict[str, Any] | None = None
+    ) -> Any: ...
+    @overload
+    async def wait_for_event(
+        self, key: str, name: str, *, timeout: Duration, match: dict[str, Any] | None = None, type: type[T]
+    ) -> T: ...
+
+    async def wait_for_event(
+        self, key: str, name: str, *, timeout: Duration, match: dict[str, Any] | None = None, type: Any = Any
+    ) -> Any:
+        """The payload of the next event of this name that is sent from now on and matches.
+
+        `match` and `type` are as for `Event` and `create_token`. Raises `TokenTimeout`.
+        """
+        scope, path = self._place("wait_for_event", key)
+        limit, text = seconds(timeout, f"event {key!r}: timeout"), filter_text(match)
+        name = name_of(name, "name of an event")
+        return await self._execution.tokens.event(scope, path, name, text, limit, type, self._options)
+
+    async def send_event(self, key: str, name: str, payload: Any = None) -> None:
+        """Send an event, once. As a step it is stored, and may be tried again."""
+        scope, path = self._place("send_event", key)
+        name_of(name, "name of an event")
+        tokens = self._execution.tokens
+        await self._execution.calls.step(
+            scope, path, partial(tokens.send, path, name), (payload,), {}, self._options, "send", name
+        )
 
     # Other runs
 

@@ -44,6 +44,7 @@ class Durable(Steering):
     * `suspend_grace`: how long only waits must be in flight before a run is suspended.
     * `warm_runs`: how many suspended runs keep their coroutine, so that they go on without replay.
     * `max_value_bytes`: the most that one output or payload may take.
+    * `retain`: remove runs that finished longer ago, say `"30d"`; by default they stay.
     * `always_replay`: for tests: every step is followed by a replay from the top.
 
     Every option is checked: `InvalidOption` names the wrong one.
@@ -66,6 +67,7 @@ class Durable(Steering):
         warm_runs: int = 100,
         max_value_bytes: int = MAX_VALUE_BYTES,
         always_replay: bool = False,
+        retain: Duration = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         offload: Offload | None = None,
@@ -81,6 +83,7 @@ class Durable(Steering):
             max_value_bytes=count(max_value_bytes, "max_value_bytes"),
             strict=flag(strict, "strict"),
             always_replay=flag(always_replay, "always_replay"),
+            retain=optional_seconds(retain, "retain"),
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
             raise InvalidOption(

@@ -42,6 +42,7 @@ class Options(NamedTuple):
     max_value_bytes: int = 4 * 1024 * 1024
     strict: bool = False
     always_replay: bool = False
+    retain: float | None = None
 
 
 class Engine:

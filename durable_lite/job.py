@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from .durations import count, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
+from .on import Event
 from .payloads import PayloadType
 from .queues import Queue
 from .retry import Retry
@@ -37,6 +38,7 @@ class Job(Generic[P, R]):
         version: str | None = None,
         max_duration: Duration = None,
         max_recoveries: int = 5,
+        on: Event | Iterable[Event] = (),
     ) -> None:
         where = f"job {name!r}"
         if not inspect.iscoroutinefunction(fn):
@@ -51,6 +53,9 @@ class Job(Generic[P, R]):
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
+        self.on = (on,) if isinstance(on, Event) else tuple(on)
+        if bad := [one for one in self.on if not isinstance(one, Event)]:
+            raise InvalidOption(f"{where}: on", f"expected Event(…), got {bad[0]!r:.80}")
         self.payload = PayloadType(fn, name)
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
@@ -82,6 +87,7 @@ def job(
     version: str | None = None,
     max_duration: Duration = None,
     max_recoveries: int = 5,
+    on: Event | Iterable[Event] = (),
 ) -> JobMaker: ...
 
 
@@ -94,6 +100,7 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
       is `TIMED_OUT` with the code `poison`.
+    * `on`: what starts it besides a trigger: an `Event`, or several.
 
     Raises `InvalidOption` naming what is wrong.
     """

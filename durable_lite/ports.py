@@ -25,19 +25,25 @@ from .records import (
     Refusal,
     RunFilter,
     RunRow,
+    Sent,
+    SentEvent,
     Settlement,
     StepRow,
     TokenFilter,
     TokenRow,
+    TriggerRow,
 )
 
-__all__ = ["TICK", "Clock", "Entropy", "Offload", "Store", "Timer"]
+__all__ = ["EVENT_TTL", "TICK", "Clock", "Entropy", "Offload", "Store", "Timer"]
 
 T = TypeVar("T")
 logger = logging.getLogger("durable_lite")
 
 # A timer that fired a hair early is set again for at least so long: wall time is coarser than this.
 TICK = 0.001
+
+# For so many seconds an event's id is known.
+EVENT_TTL = 30 * 86_400.0
 
 
 class Timer(Protocol):
@@ -163,6 +169,10 @@ class Store(ABC):
         waits for its start, which takes over payload and start; "leading", until `debounce_until`, which
         is moved. The idempotency key of a run that is answered for is one more key of the answering run.
         """
+
+    @abstractmethod
+    async def fork_run(self, run: NewRun, steps: Sequence[StepRow]) -> Created:
+        """Create a run as `create_runs` does, with these completed steps, whose seqs go from 2 on."""
 
     @abstractmethod
     async def get_run(self, run_id: str) -> RunRow | None:
@@ -310,6 +320,25 @@ class Store(ABC):
     @abstractmethod
     async def list_tokens(self, filter: TokenFilter) -> list[TokenRow]:
         """At most `filter.limit` tokens, by (created_at, id) descending, after the cursor."""
+
+    # Events
+
+    @abstractmethod
+    async def set_triggers(self, jobs: Sequence[str], triggers: Sequence[TriggerRow]) -> None:
+        """These are all the triggers of these jobs."""
+
+    @abstractmethod
+    async def list_triggers(self, kind: str, name: str) -> list[TriggerRow]:
+        """The triggers of one kind and name, by job and filter."""
+
+    @abstractmethod
+    async def send_event(self, event: SentEvent, runs: Sequence[NewRun]) -> Sent:
+        """Create these runs as `create_runs` does, and complete each pending wait for such an event with
+        its payload, as `finish_token` does.
+
+        All at once, and only if no event of this id was sent within the last `EVENT_TTL` seconds; else
+        nothing is done, and the answer is that of the first time, with `fresh` False.
+        """
 
     # Steering from outside
 

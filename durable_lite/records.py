@@ -24,10 +24,13 @@ __all__ = [
     "Refusal",
     "RunFilter",
     "RunRow",
+    "Sent",
+    "SentEvent",
     "Settlement",
     "StepRow",
     "TokenFilter",
     "TokenRow",
+    "TriggerRow",
     "Wakes",
 ]
 
@@ -229,6 +232,34 @@ class TokenFilter(NamedTuple):
     run_id: str | None = None
     cursor: tuple[float, str] | None = None  # (created_at, id) of the last row seen
     limit: int = 50
+
+
+class TriggerRow(NamedTuple):
+    """What starts a job besides `trigger`: events of a name that match."""
+
+    job: str
+    kind: str  # "event"
+    name: str
+    match: str  # JSON text of a filter
+    version: str | None
+    queue: str
+
+
+class SentEvent(NamedTuple):
+    """An event that was sent to all that wait for such; its id tells whether it was before."""
+
+    id: str
+    name: str
+    payload: str
+    at: float
+
+
+class Sent(NamedTuple):
+    """What became of an event: whether it is new, the runs that it has started, the waits it has ended."""
+
+    fresh: bool
+    runs: tuple[str, ...]
+    waits: int
 
 
 class Moved(NamedTuple):

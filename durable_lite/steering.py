@@ -10,12 +10,15 @@ from . import codec, moving
 from .durations import count, moment, name_of, seconds
 from .engine import Options
 from .errors import DurableError, InvalidOption, RunNotFound
+from .forks import forked
 from .ids import IdMaker
 from .job import Job, find_job
+from .keys import MAX_IDEMPOTENCY_BYTES
 from .ports import Clock, Store
-from .records import LogRow, NewRun, QueueState, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
+from .records import LogRow, NewRun, QueueState, RunFilter, RunRow, Sent, StepRow, TokenFilter, TokenRow
 from .run import Run, RunPage
 from .runlog import ENGINE
+from .sending import send
 from .status import Status
 from .step import Duration
 from .worker import Worker
@@ -132,6 +135,26 @@ class Steering:
         )
         return (await self._create([new]))[0]
 
+    async def fork(self, run_id: str, from_step: str) -> Run[Any]:
+        """A new run with the same payload, and the checkpoints that were stored before this step's.
+
+        `from_step` is the path of a step; it and what comes after it is done anew. `RunNotFound`;
+        `InvalidOption` if the run has no such step.
+        """
+        row = await self._existing(run_id)
+        new_id, now = self._new_id(), self.clock.now()
+        if not isinstance(from_step, str):
+            raise InvalidOption("from_step", f"expected the path of a step, got {from_step!r:.80}")
+        steps = forked(await self.store.load_steps(run_id), from_step, new_id)
+        trigger = json.dumps({"kind": "fork", "of": run_id, "step": from_step})
+        new = NewRun(
+            new_id, row.job, row.version, row.queue, row.priority, now, now, row.payload, row.max_duration,
+            trigger=trigger, environment=self._environment, tags=row.tags,
+            concurrency_key=row.concurrency_key,
+        )  # fmt: skip
+        created = await self._opened.fork_run(new, steps)
+        return Run(self, created.run, created.disposition)
+
     async def export_run(self, run_id: str) -> str:
         """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store."""
         return await moving.export_run(self._opened, run_id, self.clock.now(), self._worker)
@@ -149,6 +172,22 @@ class Steering:
         """Remove at most `limit` runs that finished longer ago than `older_than`; returns how many."""
         before = self.clock.now() - seconds(older_than, "older_than", allow_zero=True)
         return await self._opened.purge(before, count(limit, "limit"))
+
+    # Events
+
+    async def send_event(self, name: str, payload: Any = None, *, id: str | None = None) -> Sent:
+        """Start the jobs that are `on` such an event, and wake the runs that wait for one.
+
+        All at once, and once for an `id` (of 30 days): sent again with it, nothing happens, and
+        `fresh` is False in the answer, which tells the runs that were started. The payload is plain data.
+        """
+        if id is not None and (not isinstance(id, str) or not 0 < len(id.encode()) <= MAX_IDEMPOTENCY_BYTES):
+            raise InvalidOption("id", f"expected text of 1 to {MAX_IDEMPOTENCY_BYTES} bytes, got {id!r:.80}")
+        text = codec.encode(payload, key=f"event {name}", limit=self.options.max_value_bytes)
+        event_id, name = self._new_id() if id is None else id, name_of(name, "name of an event")
+        return await send(
+            self._opened, event_id, name, text, self.clock.now(), self._new_id, self._environment
+        )
 
     # Queues
 

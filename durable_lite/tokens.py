@@ -10,6 +10,7 @@ from .errors import InvalidOption, InvalidPayload, NotSerializable, Problem, Tok
 from .failures import brief
 from .inflight import Scope
 from .records import StepRow, TokenRow
+from .sending import send
 from .shapes import shape_of
 from .step import StepOptions
 from .stepcall import Stored
@@ -108,6 +109,20 @@ class Tokens:
                 await execution.refuse_call()
             execution.calls.memo[path] = memo
         return await self._await(path, memo.ref or "", memo.wake_at or 0.0, annotation)
+
+    async def send(self, path: str, name: str, payload: Any) -> Stored:
+        """Send an event, whose id says that this step has sent it."""
+        execution, engine = self._execution, self._engine
+        text = codec.encode(payload, key=path, limit=engine.max_value_bytes)
+        event_id = f"{execution.run_id}/{path}"
+        now, environment = engine.clock.now(), execution.run.environment
+        sent = await engine.persist(
+            lambda: send(engine.store, event_id, name, text, now, engine.new_id, environment),
+            lambda: execution.running,
+        )
+        if sent is None:
+            await execution.refuse_call()
+        return Stored("null")
 
     def _new(self, path: str, kind: str, timeout: float) -> TokenRow:
         now = self._engine.clock.now()

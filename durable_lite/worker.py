@@ -15,7 +15,8 @@ from .job import Job, manifest
 from .listeners import Listeners
 from .ports import TICK, Clock, Entropy, Offload, Store
 from .queues import Queue
-from .records import Change, Claim, Lease, QueueRow
+from .records import Change, Claim, Lease, QueueRow, TriggerRow
+from .retention import Retention
 from .runlog import RunLog
 from .sweeps import LOOK, Sweeps
 
@@ -73,11 +74,20 @@ class Worker:
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
         self.via = await self.store.register_worker(self.id, info, self.clock.now())
         await self.store.set_meta("manifest", manifest(self.jobs))
+        triggers = [
+            TriggerRow(job.name, "event", on.name, on.match, job.version, job.queue)
+            for job in self.jobs.values()
+            for on in job.on
+        ]
+        await self.store.set_triggers(sorted(self.jobs), triggers)
         limits = [QueueRow(q.name, q.concurrency, q.rate, q.period, q.key_scope) for q in self._queues]
         await self.store.set_queues(limits, self.clock.now())
         self._unlisten = self.store.listen(self._hear, steps=False)
         await self.sweeps.others()
         self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]
+        if self.options.retain is not None:
+            retention = Retention(self.engine, self.options.retain, lambda: not self._idle.is_set())
+            self._loops.append(self.spawn(retention.run()))
 
     async def stop(self, timeout: float | None = None) -> None:
         """Claim no more; let what executes finish for so long (default `stop_timeout`); release the rest."""
@@ -101,7 +111,8 @@ class Worker:
             await self._warm.popitem()[1].discard()
         self._unsaid.clear()
         loops, self._loops = self._loops, []
-        loops[1].cancel()
+        for loop in loops[1:]:
+            loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await self.sweeps.finished()
         await self.engine.tasks.close()

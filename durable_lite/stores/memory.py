@@ -26,19 +26,28 @@ from ..records import (
     StepRow,
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
-from .memory_waits import MemoryWaits
+from .memory_events import MemoryEvents
 from .rows import arrival, deadline_passed, is_news, key_taken, order, recovered
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryWaits):
+class MemoryStore(MemoryEvents):
     """Keeps everything in this object: several `Durable`s of one process may share one."""
 
     # Runs
 
     async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
         return self._create(runs)
+
+    async def fork_run(self, run: NewRun, steps: Sequence[StepRow]) -> Created:
+        known = run.id in self._runs
+        [created] = self._create([run])
+        if not known and created.run.id == run.id:
+            for step in steps:
+                self._store_step(run.id, step)
+            self._runs[run.id] = self._runs[run.id]._replace(seq=1 + len(steps))
+        return created._replace(run=self._runs[created.run.id])
 
     async def get_run(self, run_id: str) -> RunRow | None:
         return self._runs.get(run_id)
@@ -123,7 +132,7 @@ class MemoryStore(MemoryWaits):
         if row.interrupted:
             self._record(row.id, now, EventType.RESUMED, ev.resumed(len(checkpoints), now, row.last_seen_at))
         self.announce(Change(row.id, claimable=False))
-        return Claim(self._runs[row.id], row.status, fresh=row.started_at is None)
+        return Claim(self._runs[row.id], row.status, fresh=row.started_at is None and row.seq == 1)
 
     async def next_due(self) -> float | None:
         rows = self._runs.values()

@@ -16,8 +16,10 @@ from ..records import (
     QueueRow,
     Refusal,
     RunRow,
+    Sent,
     StepRow,
     TokenRow,
+    TriggerRow,
 )
 from ..status import Status
 
@@ -41,6 +43,8 @@ class MemoryTables(Store):
         self._workers: dict[str, str] = {}
         self._meta: dict[str, str] = {}
         self._tokens: dict[str, TokenRow] = {}
+        self._triggers: list[TriggerRow] = []
+        self._sent: dict[str, tuple[float, Sent]] = {}  # by the event's id
         self._queues: dict[str, QueueRow] = {}
         self._starts: dict[str, list[float]] = {}  # of queues with a rate
         self._more_keys: dict[tuple[str, str], tuple[str, float | None]] = {}  # (job, key): run, expires

@@ -51,14 +51,20 @@ class MemoryWaits(MemoryRuns):
         run = self._runs[token.run_id]
         if run.status in FINAL:
             raise tokens_run_ended(token, run.status)
-        token = self._tokens[token_id] = token._replace(
-            state=state, output=output, error=error, finished_at=now
-        )
+        self._finish(token, state, output, error, now)
+        return self._tokens[token_id]
+
+    def _finish(self, token: TokenRow, state: str, output: str | None, error: str | None, now: float) -> bool:
+        """End a pending token, unless its run has ended; whether it did."""
+        run = self._runs[token.run_id]
+        if run.status in FINAL:
+            return False
+        self._tokens[token.id] = token._replace(state=state, output=output, error=error, finished_at=now)
         woken = run.status == Status.WAITING and run.remaining is not None
         if woken:
             self._wake(run.id, now)
         self.announce(Change(run.id, claimable=woken))
-        return token
+        return True
 
     async def read_tokens(self, token_ids: Sequence[str], now: float) -> list[TokenRow]:
         found = [self._tokens[id] for id in token_ids if id in self._tokens]

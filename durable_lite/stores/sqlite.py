@@ -31,12 +31,17 @@ from ..records import (
     Refusal,
     RunFilter,
     RunRow,
+    Sent,
+    SentEvent,
     Settlement,
     StepRow,
     TokenFilter,
     TokenRow,
+    TriggerRow,
 )
 from . import sqlite_connect as connect
+from . import sqlite_create as create
+from . import sqlite_events as events
 from . import sqlite_moves as moves
 from . import sqlite_queues as lines
 from . import sqlite_statements as sql
@@ -132,7 +137,11 @@ class SQLiteStore(Store):
     # Runs
 
     async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
-        created: list[Created] = await self._write(partial(writes.create_runs, runs=runs))
+        created: list[Created] = await self._write(partial(create.create_runs, runs=runs))
+        return created
+
+    async def fork_run(self, run: NewRun, steps: Sequence[StepRow]) -> Created:
+        created: Created = await self._write(partial(create.fork_run, run=run, steps=steps))
         return created
 
     async def get_run(self, run_id: str) -> RunRow | None:
@@ -284,6 +293,18 @@ class SQLiteStore(Store):
 
     async def _tokens(self, statement: str, values: Sequence[object]) -> list[TokenRow]:
         return [TokenRow._make(row) for row in await self._rows(statement, values)]
+
+    # Events
+
+    async def set_triggers(self, jobs: Sequence[str], triggers: Sequence[TriggerRow]) -> None:
+        await self._write(partial(events.set_triggers, jobs=jobs, triggers=triggers))
+
+    async def list_triggers(self, kind: str, name: str) -> list[TriggerRow]:
+        return [TriggerRow._make(row) for row in await self._rows(sql.TRIGGERS, [kind, name])]
+
+    async def send_event(self, event: SentEvent, runs: Sequence[NewRun]) -> Sent:
+        sent: Sent = await self._write(partial(events.send_event, event=event, runs=runs))
+        return sent
 
     # Steering from outside
 

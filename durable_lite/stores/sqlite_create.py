@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from ..errors import Busy
 from ..events import EventType
-from ..records import Change, Created, NewRun, QueueRow, RunRow
+from ..records import Change, Created, NewRun, QueueRow, RunRow, StepRow
 from ..status import Status
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from .rows import first_row, is_limited
 from .sqlite_rows import change, existing_run, find, holder_of_key
 
-__all__ = ["create_runs"]
+__all__ = ["create_runs", "fork_run"]
 
 Cursor = sqlite3.Cursor
 
@@ -108,3 +108,12 @@ def _is_shared(cursor: Cursor, new: NewRun) -> bool:
             return True
         parent_id, awaited = parent.parent_id, parent.awaited
     return False
+
+
+def fork_run(cursor: Cursor, run: NewRun, steps: Sequence[StepRow]) -> tuple[Created, tuple[Change, ...]]:
+    known = find(cursor, run.id) is not None
+    [created], changes = create_runs(cursor, [run])
+    if not known and created.run.id == run.id:
+        cursor.executemany(sql.ADD_STEP, steps)
+        created = created._replace(run=change(cursor, created.run, seq=1 + len(steps)))
+    return created, changes

@@ -33,6 +33,8 @@ _TABLES = (
     "queues",
     "starts",
     "more_keys",
+    "triggers",
+    "sent_events",
 )
 
 # A checkpoint is appended to its run's range of one b-tree of rowids (`runs.number << 32 | seq`): one page
@@ -167,6 +169,27 @@ CREATE TABLE more_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX more_keys_run ON more_keys (run_id);
 
+CREATE TABLE triggers (
+    job TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    match TEXT NOT NULL,
+    version TEXT,
+    queue TEXT NOT NULL,
+    PRIMARY KEY (kind, name, job, match)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX triggers_job ON triggers (job);
+
+CREATE TABLE sent_events (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL,
+    at REAL NOT NULL,
+    runs TEXT NOT NULL,
+    waits INTEGER NOT NULL,
+    payload TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sent_events_at ON sent_events (at);
+
 CREATE TABLE tokens (
     id TEXT PRIMARY KEY NOT NULL,
     run_id TEXT NOT NULL,
@@ -183,6 +206,7 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_created ON tokens (created_at, id);
 CREATE INDEX tokens_state ON tokens (state, created_at, id);
+CREATE INDEX tokens_event ON tokens (name, deadline) WHERE kind = 'event' AND state = 'pending';
 CREATE INDEX tokens_run ON tokens (run_id, created_at, id);
 
 CREATE TABLE events (

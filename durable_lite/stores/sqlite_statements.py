@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ..records import Checkpoint, Lease, LogRow, QueueRow, RunFilter, RunRow, StepRow, TokenFilter, TokenRow
+from ..records import (
+    Checkpoint,
+    Lease,
+    LogRow,
+    QueueRow,
+    RunFilter,
+    RunRow,
+    StepRow,
+    TokenFilter,
+    TokenRow,
+    TriggerRow,
+)
 from ..status import UNFINISHED, Status
 
 
@@ -268,6 +279,23 @@ FEWER_REMAIN = "UPDATE runs SET remaining = ? WHERE id = ?"
 WAKE = "UPDATE runs SET ready_at = ?1 WHERE id = ?2 AND claimable = 0 AND (ready_at IS NULL OR ready_at > ?1)"
 UNFINISHED_CHILDREN = f"""
 SELECT {_RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
+"""
+
+# Events
+
+_TRIGGER = ", ".join(TriggerRow._fields)
+FORGET_TRIGGERS = "DELETE FROM triggers WHERE job IN (SELECT value FROM json_each(?))"
+TRIGGERS_OF = f"SELECT {_TRIGGER} FROM triggers WHERE job IN (SELECT value FROM json_each(?))"
+ADD_TRIGGER = _insert("triggers", TriggerRow._fields) + " ON CONFLICT DO NOTHING"
+TRIGGERS = f"SELECT {_TRIGGER} FROM triggers WHERE kind = ? AND name = ? ORDER BY job, match"
+SENT = "SELECT runs, waits FROM sent_events WHERE id = ? AND at > ?"
+SEND = "INSERT OR REPLACE INTO sent_events (id, name, payload, at, runs, waits) VALUES (?, ?, ?, ?, ?, ?)"
+FORGET_SENT = """
+DELETE FROM sent_events WHERE id IN (SELECT id FROM sent_events WHERE at <= ? ORDER BY at LIMIT 10)
+"""
+EVENT_WAITS = f"""
+SELECT {_TOKEN} FROM tokens INDEXED BY tokens_event
+WHERE kind = 'event' AND state = 'pending' AND name = ? AND deadline > ?
 """
 
 # Removal

@@ -15,7 +15,7 @@ from .sqlite_rows import existing_run, refusal
 from .sqlite_waking import wake
 from .sqlite_writes import save_step
 
-__all__ = ["create_children", "create_token", "expire_tokens", "finish_token"]
+__all__ = ["create_children", "create_token", "expire_tokens", "finish", "finish_token"]
 
 Cursor = sqlite3.Cursor
 Changes = tuple[Change, ...]
@@ -54,10 +54,18 @@ def finish_token(
         return token, ()
     if token.state == "expired" or token.deadline <= now:
         raise token_expired(token)
+    status = existing_run(cursor, token.run_id).status
+    if status in FINAL:
+        raise tokens_run_ended(token, status)
+    return finish(cursor, token, state, output, error, now)
+
+
+def finish(
+    cursor: Cursor, token: TokenRow, state: str, output: str | None, error: str | None, now: float
+) -> tuple[TokenRow, Changes]:
+    """End a pending token, whose run has not ended."""
     run = existing_run(cursor, token.run_id)
-    if run.status in FINAL:
-        raise tokens_run_ended(token, run.status)
-    cursor.execute(sql.FINISH_TOKEN, (state, output, error, now, token_id))
+    cursor.execute(sql.FINISH_TOKEN, (state, output, error, now, token.id))
     if woken := run.status == Status.WAITING and run.remaining is not None:
         wake(cursor, run.id, now)
     finished = token._replace(state=state, output=output, error=error, finished_at=now)

@@ -127,7 +127,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
     cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
     for number, type, data in events:
         cursor.execute(sql.CREATE_EVENT, (run_id, number, now, type, json.dumps(data)))
-    return Claim(claimed, row.status, fresh=row.started_at is None)
+    return Claim(claimed, row.status, fresh=row.started_at is None and row.seq == 1)
 
 
 def beat(cursor: Cursor, beats: Sequence[Beat], now: float) -> tuple[dict[str, Refusal], Changes]:
