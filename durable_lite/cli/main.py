@@ -11,7 +11,9 @@ import click
 
 from .. import __version__
 from ..errors import DurableError
+from .events import events
 from .exits import Exit, Failure, failure
+from .queues import queues
 from .run import run
 from .runs import runs
 from .tokens import tokens
@@ -70,6 +72,8 @@ cli.add_command(run)
 cli.add_command(worker)
 cli.add_command(runs)
 cli.add_command(tokens)
+cli.add_command(events)
+cli.add_command(queues)
 cli.add_command(web)
 
 

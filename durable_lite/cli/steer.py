@@ -1,4 +1,4 @@
-"""`durable-lite runs cancel|resume|replay|delete|purge`: they change the store and execute nothing."""
+"""`durable-lite runs cancel|resume|replay|fork|delete|purge`: they change the store and execute nothing."""
 
 from __future__ import annotations
 
@@ -115,6 +115,27 @@ def _given(text: str | None, job: AnyJob | None) -> Any:
     return codec.decode(text) if job is None else job.payload.decode(text)
 
 
+@click.command()
+@click.argument("run_id", metavar="ID")
+@click.argument("step", metavar="STEP")
+@db_option
+def fork(run_id: str, step: str, db: Database) -> None:
+    """Start a new run with the checkpoints that were stored before a step's.
+
+    STEP is the path of a step, as `runs show` has it; it and what comes after it is done anew.
+    """
+
+    async def act(app: Durable, row: RunRow) -> str:
+        new = await app.fork(row.id, step)
+        kept = sum(one.seq is not None for one in await app.steps(new.id))
+        return (
+            f"{new.id} of {new.job} is {new.status}, a fork of {row.id} with {plural(kept, 'step')} of it. "
+            f"{_to_execute(db)}"
+        )
+
+    _steer(db, run_id, act)
+
+
 def asks() -> bool:
     """Whether there is somebody to ask."""
     return sys.stdin.isatty()
@@ -180,4 +201,4 @@ def purge(db: Database, older_than: float, limit: int | None) -> None:
     click.echo(f"{plural(asyncio.run(sweep()), 'run')} removed, finished more than {length(older_than)} ago.")
 
 
-STEERING: tuple[click.Command, ...] = (cancel, resume, replay, delete, purge)
+STEERING: tuple[click.Command, ...] = (cancel, resume, replay, fork, delete, purge)

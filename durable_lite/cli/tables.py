@@ -92,6 +92,9 @@ def _facts(console: Console, detail: Detail) -> None:
     if run.status == "WAITING" and run.remaining and run.claimable == 0:
         until = f", until {moment(run.ready_at, now)} at the latest" if run.ready_at is not None else ""
         status.append(f" for a token, an event or a child run{until}", style="default")
+    elif run.blocked is not None:
+        what = f"a place in queue {visible(run.queue)}" if run.blocked == "queue" else "its concurrency key"
+        status.append(f" for {what}", style="default")
     elif run.ready_at is not None and run.status not in FINAL and run.ready_at > now:
         status.append(
             f", goes on at {moment(run.ready_at, now)}, in {length(run.ready_at - now)}", style="default"
