@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .events import Event
-from .ports import logger
+from .store import logger
 
 __all__ = ["Listener", "Listeners", "logger"]
 

@@ -132,7 +132,7 @@ class MemoryStore(MemoryEvents):
         if row.interrupted:
             self._record(row.id, now, EventType.RESUMED, ev.resumed(len(checkpoints), now, row.last_seen_at))
         self.announce(Change(row.id, claimable=False))
-        return Claim(self._runs[row.id], row.status, fresh=row.started_at is None and row.seq == 1)
+        return Claim(self._runs[row.id], row.status, fresh=row.started_at is None and not checkpoints)
 
     async def next_due(self) -> float | None:
         rows = self._runs.values()

@@ -7,10 +7,8 @@ from ..records import (
     Lease,
     LogRow,
     QueueRow,
-    RunFilter,
     RunRow,
     StepRow,
-    TokenFilter,
     TokenRow,
     TriggerRow,
 )
@@ -21,7 +19,7 @@ def _insert(table: str, fields: tuple[str, ...]) -> str:
     return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
 
 
-_RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
+RUN = ", ".join(f"runs.{name}" for name in RunRow._fields)
 # A completed step and one that isn't are rows of different tables: the first is only ever appended.
 _COMPLETED = tuple(name for name in StepRow._fields if name not in ("state", "error", "wake_at"))
 _UNFINISHED = tuple(name for name in StepRow._fields if name not in ("seq", "output"))
@@ -65,15 +63,13 @@ UNION ALL SELECT {completed} FROM steps WHERE {_OF_RUN}
 
 # Runs
 
-GET_RUN = f"SELECT {_RUN} FROM runs WHERE id = ?"
-GET_RUNS = (
-    f"SELECT {_RUN} FROM json_each(?) AS wanted JOIN runs ON runs.id = wanted.value ORDER BY wanted.key"
-)
+GET_RUN = f"SELECT {RUN} FROM runs WHERE id = ?"
+GET_RUNS = f"SELECT {RUN} FROM json_each(?) AS wanted JOIN runs ON runs.id = wanted.value ORDER BY wanted.key"
 GUARD = "SELECT status, generation FROM runs WHERE id = ?"
 CREATE_RUN = _insert("runs", RunRow._fields) + " ON CONFLICT (id) DO NOTHING"
 CREATE_TAG = "INSERT INTO tags (tag, created_at, run_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 MORE_KEYS = f"""
-SELECT {_RUN} FROM more_keys CROSS JOIN runs ON runs.id = more_keys.run_id
+SELECT {RUN} FROM more_keys CROSS JOIN runs ON runs.id = more_keys.run_id
 WHERE more_keys.job = ? AND more_keys.idempotency_key = ?
     AND (more_keys.expires_at IS NULL OR more_keys.expires_at > ?)
 """
@@ -82,20 +78,20 @@ INSERT INTO more_keys (job, idempotency_key, run_id, expires_at) VALUES (?, ?, ?
 ON CONFLICT (job, idempotency_key) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
 """
 DEBOUNCED = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_debounce WHERE job = ? AND debounce_key = ?
+SELECT {RUN} FROM runs INDEXED BY runs_debounce WHERE job = ? AND debounce_key = ?
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
 BUSY = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_busy WHERE concurrency_key = ? AND finished_at IS NULL
+SELECT {RUN} FROM runs INDEXED BY runs_busy WHERE concurrency_key = ? AND finished_at IS NULL
 ORDER BY created_at, id LIMIT 1
 """
 NOT_STARTED = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_busy
+SELECT {RUN} FROM runs INDEXED BY runs_busy
 WHERE concurrency_key = ? AND finished_at IS NULL AND started_at IS NULL AND job = ?
 ORDER BY created_at, id LIMIT 1
 """
 KEY_HOLDER = (
-    f"SELECT {_RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
+    f"SELECT {RUN} FROM runs INDEXED BY runs_key WHERE key_live = 1 AND job = ? AND idempotency_key = ?"
 )
 LAST_SEQ = f"""
 SELECT (SELECT seq FROM steps WHERE {_OF_RUN} ORDER BY steps.id DESC LIMIT 1),
@@ -122,13 +118,13 @@ ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 
 PROMOTE = """
 UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ? AND gated = 0
 """
-EXPIRED = f"SELECT {_RUN} FROM {_EXPIRING} AND expires_at <= ? ORDER BY priority DESC, created_at, id"
+EXPIRED = f"SELECT {RUN} FROM {_EXPIRING} AND expires_at <= ? ORDER BY priority DESC, created_at, id"
 DUE_GATED = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? AND gated = 1
+SELECT {RUN} FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? AND gated = 1
 ORDER BY priority DESC, created_at, id
 """
 BEST = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_claimable
+SELECT {RUN} FROM runs INDEXED BY runs_claimable
 WHERE claimable = 1 AND job = ? ORDER BY priority DESC, created_at, id LIMIT ?
 """
 CREATE_LEASE = _insert("leases", Lease._fields)
@@ -170,18 +166,18 @@ DELETE FROM starts WHERE EXISTS (
     SELECT 1 FROM queues WHERE name = starts.queue AND period IS NOT NULL AND starts.at <= ? - period
 )
 """
-HOLDERS = f"SELECT {_RUN} FROM runs INDEXED BY runs_key_held WHERE key_held > 0 AND concurrency_key = ?"
+HOLDERS = f"SELECT {RUN} FROM runs INDEXED BY runs_key_held WHERE key_held > 0 AND concurrency_key = ?"
 LAST_UNSTARTED = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_slot
+SELECT {RUN} FROM runs INDEXED BY runs_slot
 WHERE slot = 1 AND queue = ? AND started_at IS NULL AND status = '{Status.PENDING}'
 ORDER BY priority, created_at DESC, id DESC LIMIT 1
 """
 QUEUE_LINE = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND queue = ?
+SELECT {RUN} FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND queue = ?
 ORDER BY priority DESC, created_at, id LIMIT 1
 """
 KEY_LINE = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_key_line WHERE blocked = 'key' AND concurrency_key = ?
+SELECT {RUN} FROM runs INDEXED BY runs_key_line WHERE blocked = 'key' AND concurrency_key = ?
 ORDER BY priority DESC, created_at, id LIMIT 1
 """
 LINES = """
@@ -256,10 +252,10 @@ ORDER BY attempt, at, path, ordinal
 # Tokens and children
 
 CREATE_TOKEN = _insert("tokens", TokenRow._fields) + " ON CONFLICT (id) DO NOTHING"
-_TOKEN = ", ".join(f"tokens.{name}" for name in TokenRow._fields)
-GET_TOKEN = f"SELECT {_TOKEN} FROM tokens WHERE id = ?"
+TOKEN = ", ".join(f"tokens.{name}" for name in TokenRow._fields)
+GET_TOKEN = f"SELECT {TOKEN} FROM tokens WHERE id = ?"
 GET_TOKENS = (
-    f"SELECT {_TOKEN} FROM json_each(?) AS wanted JOIN tokens ON tokens.id = wanted.value ORDER BY wanted.key"
+    f"SELECT {TOKEN} FROM json_each(?) AS wanted JOIN tokens ON tokens.id = wanted.value ORDER BY wanted.key"
 )
 FINISH_TOKEN = "UPDATE tokens SET state = ?, output = ?, error = ?, finished_at = ? WHERE id = ?"
 EXPIRE_TOKEN = "UPDATE tokens SET state = 'expired', finished_at = ? WHERE id = ? AND state = 'pending'"
@@ -278,7 +274,7 @@ PARENT_WAITS = (
 FEWER_REMAIN = "UPDATE runs SET remaining = ? WHERE id = ?"
 WAKE = "UPDATE runs SET ready_at = ?1 WHERE id = ?2 AND claimable = 0 AND (ready_at IS NULL OR ready_at > ?1)"
 UNFINISHED_CHILDREN = f"""
-SELECT {_RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
+SELECT {RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
 """
 
 # Events
@@ -294,7 +290,7 @@ FORGET_SENT = """
 DELETE FROM sent_events WHERE id IN (SELECT id FROM sent_events WHERE at <= ? ORDER BY at LIMIT 10)
 """
 EVENT_WAITS = f"""
-SELECT {_TOKEN} FROM tokens INDEXED BY tokens_event
+SELECT {TOKEN} FROM tokens INDEXED BY tokens_event
 WHERE kind = 'event' AND state = 'pending' AND name = ? AND deadline > ?
 """
 
@@ -336,69 +332,3 @@ DATA_VERSION = "PRAGMA data_version"
 def change_run(fields: tuple[str, ...]) -> str:
     """Set these columns of one run."""
     return f"UPDATE runs SET {', '.join(f'{name} = ?' for name in fields)} WHERE id = ?"
-
-
-def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
-    """The query of a list, newest first, from the index that has the order already.
-
-    With statuses (a job has all of them) it merges one ordered index range for each.
-    """
-    f = filter
-    table = "tags" if f.tag is not None else "runs"
-    key = (f"{table}.created_at", f"{table}.{'run_id' if table == 'tags' else 'id'}")
-    terms: list[str] = []
-    values: list[object] = []
-    if f.created_after is not None:
-        terms.append(f"{table}.created_at > ?")
-        values.append(f.created_after)
-    if f.created_before is not None:
-        terms.append(f"{table}.created_at < ?")
-        values.append(f.created_before)
-    if f.cursor is not None:
-        terms.append(f"({', '.join(key)}) < (?, ?)")
-        values.extend(f.cursor)
-    if f.job is not None:
-        terms.append("runs.job = ?")
-        values.append(f.job)
-    statuses: tuple[str, ...] = () if f.statuses is None else tuple(dict.fromkeys(f.statuses))
-    if f.tag is not None:
-        terms.append("tags.tag = ?")
-        values.append(f.tag)
-        if f.statuses is not None:
-            terms.append(f"runs.status IN ({', '.join('?' * len(statuses))})")
-            values.extend(statuses)
-        source, statuses = "tags CROSS JOIN runs ON runs.id = tags.run_id", ()
-    else:
-        if f.job is not None and f.statuses is None:
-            statuses = tuple(Status)
-        by = ("runs_job" if f.job is not None else "runs_status") if statuses else "runs_created"
-        source = f"runs INDEXED BY {by}"
-    if statuses:
-        terms.append("runs.status = ?")
-    one = f"SELECT {_RUN} FROM {source}" + (f" WHERE {' AND '.join(terms)}" if terms else "")
-    if not statuses:
-        return f"{one} ORDER BY {', '.join(f'{name} DESC' for name in key)} LIMIT ?", [*values, f.limit]
-    # The parts of a compound are ordered by position.
-    order = ", ".join(f"{1 + RunRow._fields.index(name)} DESC" for name in ("created_at", "id"))
-    everything = [value for status in statuses for value in (*values, status)]
-    return f"{' UNION ALL '.join([one] * len(statuses))} ORDER BY {order} LIMIT ?", [*everything, f.limit]
-
-
-def list_tokens(filter: TokenFilter) -> tuple[str, list[object]]:
-    """The query of a list, newest first, from the index that has the order already."""
-    f, terms, values = filter, ["1"], []
-    by = "tokens_created"
-    if f.run_id is not None:
-        by, terms, values = "tokens_run", ["run_id = ?"], [f.run_id]
-    if f.state is not None:
-        by = "tokens_state" if f.run_id is None else by
-        terms.append("state = ?")
-        values.append(f.state)
-    if f.cursor is not None:
-        terms.append("(created_at, id) < (?, ?)")
-        values.extend(f.cursor)  # type: ignore[arg-type]
-    where = " AND ".join(terms)
-    query = (
-        f"SELECT {_TOKEN} FROM tokens INDEXED BY {by} WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ?"
-    )
-    return query, [*values, f.limit]

@@ -107,7 +107,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
     run_id, generation = row.id, row.generation + 1
     check(run_id, row.status, Status.EXECUTING)
     checkpoint = event = None
-    if row.started_at is not None:  # else it has no steps
+    if row.started_at is not None or row.seq > 1:  # else it has no steps
         checkpoint, event = cursor.execute(sql.LAST_SEQ, (run_id,)).fetchone()
     seq = max(row.seq, checkpoint or 0, event or 0) + 1
     recoveries, recovery_seq = recovered(row, checkpoint or 0)
@@ -127,7 +127,7 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
     cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
     for number, type, data in events:
         cursor.execute(sql.CREATE_EVENT, (run_id, number, now, type, json.dumps(data)))
-    return Claim(claimed, row.status, fresh=row.started_at is None and row.seq == 1)
+    return Claim(claimed, row.status, fresh=row.started_at is None and checkpoint is None)
 
 
 def beat(cursor: Cursor, beats: Sequence[Beat], now: float) -> tuple[dict[str, Refusal], Changes]:
