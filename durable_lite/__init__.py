@@ -6,6 +6,7 @@ from .context import Context, RunInfo, current
 from .durable import Durable
 from .errors import (
     AbortRun,
+    Busy,
     ChildFailed,
     Conflict,
     DurableError,
@@ -31,8 +32,11 @@ from .errors import (
     TooLarge,
     UnknownJob,
 )
-from .events import Event, EventType
+from .events import Event as RunEvent
+from .events import EventType
 from .job import Job, job
+from .on import Event
+from .queues import Queue
 from .retry import Retry
 from .run import Run, RunPage
 from .status import Status
@@ -44,6 +48,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AbortRun",
+    "Busy",
     "ChildFailed",
     "Conflict",
     "Context",
@@ -57,10 +62,12 @@ __all__ = [
     "Job",
     "KeyReused",
     "NotSerializable",
+    "Queue",
     "Retry",
     "RetryAfter",
     "Run",
     "RunCancelled",
+    "RunEvent",
     "RunFailed",
     "RunInfo",
     "RunNotFound",

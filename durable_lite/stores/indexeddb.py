@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .. import errors
-from ..errors import InvalidOption, RunNotFound, StoreError, StoreUnavailable, TokenNotFound
+from ..errors import Busy, InvalidOption, RunNotFound, StoreError, StoreUnavailable, TokenNotFound
 from ..events import Event
 from ..ports import Store
 from ..records import (
@@ -22,6 +22,8 @@ from ..records import (
     Moved,
     NewEvent,
     NewRun,
+    QueueRow,
+    QueueState,
     Refusal,
     RunFilter,
     RunRow,
@@ -194,6 +196,19 @@ class IndexedDBStore(Store):
         }
         return _refusal(await self._call("settle", run_id, generation, given))
 
+    # Queues
+
+    async def set_queues(self, queues: Sequence[QueueRow], now: float) -> None:
+        if queues:
+            await self._call("set_queues", [queue._asdict() for queue in queues], now)
+
+    async def pause_queue(self, name: str, paused: bool, now: float) -> None:
+        await self._call("pause_queue", name, paused, now)
+
+    async def list_queues(self) -> list[QueueState]:
+        found = await self._call("list_queues")
+        return [QueueState(_row(QueueRow, one["queue"]), one["queued"], one["taken"]) for one in found]
+
     # Steps
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
@@ -299,6 +314,8 @@ class IndexedDBStore(Store):
         if isinstance(answer, list):
             return answer[0]
         name, message = answer["name"], answer["message"]
+        if name == "Busy":
+            raise Busy(answer["key"], answer["id"])
         if missing := _NOT_FOUND.get(name):
             raise missing(answer["id"])
         raise _ERRORS.get(name, StoreUnavailable)(message)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import jobs
 from database import ORGANISATION, generate
 
-from durable_lite import Durable, Event, Run
+from durable_lite import Durable, Run, RunEvent
 from durable_lite.records import StepRow
 
 HERE = Path(__file__).resolve().parent
@@ -51,7 +51,7 @@ class Told(NamedTuple):
 
     run: Run[Any]
     done: jobs.Exported
-    events: list[Event]
+    events: list[RunEvent]
     steps: list[StepRow]
     calls: list[Call]
     starts: list[tuple[int, float]]  # of each worker process: its id, the moment before it was started
@@ -170,7 +170,7 @@ def function_and_page(step: StepRow) -> tuple[str, int]:
     return (step.name or "").rpartition(".")[2], int(page) if page.isdigit() else 0
 
 
-def checkpoints_found(events: list[Event]) -> list[int]:
+def checkpoints_found(events: list[RunEvent]) -> list[int]:
     """How many results each worker but the first found stored when it claimed the run."""
     found, stored, last = [], 0, None
     for event in events:

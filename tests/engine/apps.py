@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from durable_lite import Durable, Event, InvalidPayload, Run, RunFailed
+from durable_lite import Durable, InvalidPayload, Run, RunEvent, RunFailed
 from durable_lite.job import Jobs
 from durable_lite.ports import Store
 from durable_lite.ports_system import InlineOffload
@@ -38,7 +38,7 @@ class App(Durable):
         options.setdefault("entropy", SeededEntropy(_apps[clock]))
         options.setdefault("offload", InlineOffload())
         super().__init__(FaultyStore(store), jobs, **options)
-        self.told: list[Event] = []
+        self.told: list[RunEvent] = []
         self.listen(self.told.append)
         self.died = asyncio.Event()
         self._before: set[asyncio.Task[Any]] = set()
@@ -81,7 +81,7 @@ class App(Durable):
         finally:
             timer.cancel()
 
-    def heard(self, *types: str) -> list[Event]:
+    def heard(self, *types: str) -> list[RunEvent]:
         """The live events of these types."""
         return [event for event in self.told if event.type in types]
 
