@@ -39,12 +39,11 @@ _WRITES = """async () => {
       if (!database.objectStoreNames.length) continue;
       const transaction = database.transaction([...database.objectStoreNames], "readwrite");
       const turn = await new Promise(resolve => {
-        transaction.oncomplete = () => resolve(true);
-        setTimeout(resolve, 500, false);
+        const late = setTimeout(() => transaction.abort(), 500);
+        transaction.oncomplete = () => { clearTimeout(late); resolve(true); };
+        transaction.onabort = () => resolve(false);
       });
-      if (turn) continue;
-      transaction.abort();
-      return false;
+      if (!turn) return false;
     } finally {
       database.close();
     }
