@@ -325,9 +325,7 @@ async def test_two_wait_for_one_token(make_store, mode):
     ],
     ids=str,
 )
-async def test_a_typed_token_gives_its_type_also_on_replay(
-    make_store, always_replay, annotation, given, got
-):
+async def test_a_typed_token_gives_its_type_also_on_replay(make_store, always_replay, annotation, given, got):
     seen = []
 
     @job
@@ -426,10 +424,9 @@ async def test_a_token_times_out_at_its_deadline_and_never_early(make_store, mod
         token = await ctx.create_token("approval", timeout="1h")
         try:
             await token.wait()
-        except TokenTimeout as error:
+        except TimeoutError as error:
             over.append(clock.now())
             errors.append((type(error), str(error), error.key, error.token_id))
-            assert isinstance(error, TimeoutError)
         await ctx.sleep("nap", "1h")
         return token.id
 
@@ -460,12 +457,15 @@ async def test_it_does_so_while_another_step_is_in_flight(make_store):
             except TokenTimeout:
                 over.append(clock.now())
 
-        await asyncio.gather(asks(), ctx.step("work", clock.sleep, 300))
+        other = ctx.wait_for_token("other", timeout="1d")
+        await asyncio.gather(asks(), other, ctx.step("work", clock.sleep, 300))
 
     clock = VirtualClock()
     async with make_store() as store, Process(store, clock, beside) as process:
         began = clock.now()
         run = await process.trigger(beside)
+        await clock.advance(99.99)
+        await process.complete_token((await token_of(process, run, "other")).id)  # it looks at both
         await process.result(run)
         assert over == [pytest.approx(began + 100, abs=0.02)]
         assert over[0] >= began + 100
@@ -930,7 +930,8 @@ async def test_a_look_that_takes_longer_than_the_grace(make_store, mode):
         await process.complete_token((await token_of(process, run)).id, "slowly")
         await clock.advance("1s")
         assert await status(store, run) == Status.COMPLETED
-        assert (await story(store, run)).count("run.claimed") == claims + 1
+        replays = bool(mode.get("always_replay"))
+        assert (await story(store, run)).count("run.claimed") == claims + 1 + replays
 
 
 async def test_waiting_runs_take_no_slot(make_store):
