@@ -61,7 +61,7 @@ class Tokens:
         return Token(self, path, made[0], made[1], annotation)
 
     async def wait(self, path: str, token_id: str, deadline: float, annotation: Any) -> Any:
-        scope = self._execution.scope()
+        scope = self._execution.context._scope("wait_for_token")
         where = f"{path}/wait"
         return await self._execution.calls.step(
             scope, where, self._await, (where, token_id, deadline, annotation), {}, StepOptions(), "wait",

@@ -181,7 +181,9 @@ async def a_trigger(world: World) -> Any:
 
     async with world.durable([parent, works]) as app:
         run = await app.trigger(parent, idempotency_key="k")
-        return await ends_of(world, app, run)
+        end = await ends_of(world, app, run)
+        assert (end["output"], len(end["descendants"])) == (2, 2)
+        return end
 
 
 @scenario
@@ -253,7 +255,9 @@ async def a_child_fails_and_the_parent_is_tried_again(world: World) -> Any:
 
     async with world.durable([parent, works]) as app:
         run = await app.trigger(parent, idempotency_key="k")
-        return await ends_of(world, app, run)
+        end = await ends_of(world, app, run)
+        assert [one[1] for one in end["descendants"]] == [-2, 0, 1, 2]  # those that completed but once
+        return end
 
 
 @scenario

@@ -13,6 +13,7 @@ import pytest
 
 from durable_lite import (
     Conflict,
+    DurableError,
     InvalidOption,
     InvalidPayload,
     NotSerializable,
@@ -700,6 +701,26 @@ async def test_a_wait_that_a_failing_sibling_cancels_wakes_nobody(make_store):
         assert clock.now() == pytest.approx(began + 7200, abs=0.1)
         assert (await story(store, run)).count("run.claimed") == 2
         assert "approval/wait" not in await rows_of(process, run)
+
+
+async def test_a_wait_that_a_step_left_behind_is_refused(make_store):
+    @job
+    async def careless(ctx):
+        async def outer():
+            token = await ctx.create_token("approval", timeout="1h")
+            left.append(asyncio.ensure_future(token.wait()))
+
+        await ctx.step("outer", outer)
+        await asyncio.wait(left)
+        await ctx.sleep("nap", "10m")
+
+    clock, left = VirtualClock(), []
+    async with make_store() as store, Process(store, clock, careless) as process:
+        run = await process.trigger(careless)
+        await clock.advance("1s")
+        with pytest.raises(DurableError, match="by what step 'outer' left behind"):
+            left[0].result()
+        assert await status(store, run) == Status.WAITING
 
 
 async def test_a_run_in_back_off_is_not_woken_by_its_token(make_store):
