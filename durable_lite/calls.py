@@ -131,10 +131,8 @@ class Calls:
         execution, path = self._execution, call.path
         current_scope.set(call.own)
         try:
-            count = 0
-            memo = self.memo.get(path)
-            if memo is not None and memo.state == "retrying" and memo.attempt == execution.attempt:
-                count = memo.failures
+            count, memo = self.failure_count(path), self.memo.get(path)
+            if count and memo is not None and memo.state == "retrying":
                 await self._inflight.park(path, memo.wake_at or 0.0)
             while True:
                 call.own.ordinal = execution.log.base.get(path, 0)
@@ -316,6 +314,11 @@ class Calls:
             await self._inflight.park(path, memo.wake_at or 0.0)
         finally:
             self._inflight.leave(scope)
+
+    def failure_count(self, path: str) -> int:
+        """How often the step or wait at this path has failed in this attempt of the run."""
+        memo = self.memo.get(path)
+        return memo.failures if memo is not None and memo.attempt == self._execution.attempt else 0
 
     # What the execution asks
 

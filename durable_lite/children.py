@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Children", "create_child"]
 
+# What a child may end as so that a new try starts another.
+_AGAIN = FINAL - {Status.COMPLETED}
+
 
 class Children:
     """The children of one execution."""
@@ -51,42 +54,44 @@ class Children:
         memo = self._execution.calls.memo.get(path)
         call.ref = None if memo is None else memo.ref
         if memo is None or memo.state != "waiting" or memo.attempt != self._execution.attempt:
-            await self._start_all(call, job, payloads, options)
+            await self._start_all(call, job, payloads, options, many)
         ids = tuple((call.ref or "").split("\n")) if payloads else ()
-        rows = await self._execution.waits.children(call.own, path, ids) if ids else []
-        outputs = {row.id: row.output for row in rows if row.status == Status.COMPLETED}
+        found = await self._execution.waits.children(call.own, path, ids) if ids else []
+        rows = {row.id: row for row in found}
         for id in ids:
-            if id not in outputs:
-                raise _failure(id, job.name, [row for row in rows if row.id == id])
-        texts = [outputs[id] or "null" for id in ids]
+            if (row := rows.get(id)) is None or row.status in _AGAIN:
+                raise _failure(id, job.name, row)
+        texts = [rows[id].output or "null" for id in ids]
         return Stored(f"[{','.join(texts)}]" if many else texts[0])
 
     async def _start_all(
-        self, call: StepCall, job: Job[Any, Any], payloads: Sequence[Any], options: Mapping[str, Any]
-    ) -> None:
+        self, call: StepCall, job: Job[Any, Any], payloads: Sequence[Any], options: Mapping[str, Any],
+        many: bool,
+    ) -> None:  # fmt: skip
         """Start children; in a new try those again that have ended otherwise than completed."""
         execution, before = self._execution, call.ref.split("\n") if call.ref else []
-        tried, memo = self._tried.get(call.path, []), self._execution.calls.memo.get(call.path)
+        tried = self._tried.get(call.path, [])
         kept: dict[str, RunRow] = {}
         if before:
             rows = await self._engine.persist(lambda: self._engine.store.get_runs(before))
-            again = FINAL - {Status.COMPLETED}
-            kept = {row.id: row for row in rows or () if row.status not in again}
+            # A run of another parent, which an imported document may name, is none of our business.
+            ours = [row for row in rows or () if row.parent_id == execution.run_id]
+            kept = {row.id: row for row in ours if row.status not in _AGAIN}
         new = []
         for index, payload in enumerate(payloads):
             try:
                 run = self._new(call.path, job, payload, options, awaited=1)
             except InvalidPayload as error:
-                raise InvalidPayload(error.job, error.problems, index) from None
+                raise InvalidPayload(error.job, error.problems, index if many else None) from None
             if index < len(before) and before[index] in kept:
                 run = run._replace(id=before[index])  # which the store then leaves as it is
-            elif index < len(tried):
+            elif index < len(tried) and tried[index].id not in before:
                 run = tried[index]
             new.append(run)
-        again = memo is not None and memo.attempt == execution.attempt
         step = StepRow(
-            execution.run_id, call.path, None, "call", "waiting", call.name, None, None, None, 0,
-            execution.attempt, execution.generation, self._engine.clock.now(), None, None, call.options.title,
+            execution.run_id, call.path, None, "call", "waiting", call.name, None, None, None,
+            execution.calls.failure_count(call.path), execution.attempt, execution.generation,
+            self._engine.clock.now(), None, None, call.options.title,
         )  # fmt: skip
         if not new:
             return
@@ -94,8 +99,10 @@ class Children:
         async def create(run_id: str, generation: int, row: StepRow) -> Refusal | None:
             return await _create(self._engine.store, call, run_id, generation, row, new)
 
+        self._tried[call.path] = new
         if not await execution.write(create, step):
             await execution.refuse_call()
+        del self._tried[call.path]
         execution.calls.memo[call.path] = step._replace(ref=call.ref)
 
     def _new(
@@ -128,8 +135,7 @@ async def _create(
     return None
 
 
-def _failure(run_id: str, job: str, rows: Sequence[RunRow]) -> ChildFailed:
-    if not rows:
+def _failure(run_id: str, job: str, row: RunRow | None) -> ChildFailed:
+    if row is None:
         return ChildFailed(run_id, job, "deleted", {"message": "its run is gone"})
-    [row] = rows
     return ChildFailed(run_id, row.job, row.status, brief(row.error) if row.error else None)

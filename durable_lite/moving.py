@@ -8,30 +8,27 @@ for pages.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .brief import described, field
-from .codec import is_too_deep
 from .errors import Conflict, InvalidDocument, RunNotFound, TooLarge
-from .events import LIVE, Event, EventType
-from .keys import MAX_KEY_BYTES, unescape
+from .events import Event, EventType
+from .fields import KINDS, Wrong, parsed
 from .ports import Store
-from .records import LogRow, Moved, NewEvent, RunRow, StepRow
-from .runlog import ENGINE, LEVELS
+from .records import LogRow, Moved, NewEvent, RunRow, StepRow, TokenFilter, TokenRow
 from .status import Status
 from .stop import Stop
 
 if TYPE_CHECKING:
     from .worker import Worker
 
-__all__ = ["EVENT", "FORMAT", "LOG", "RUN", "STEP", "export_run", "gather", "read", "write"]
+__all__ = ["EVENT", "FORMAT", "LOG", "RUN", "STEP", "TOKEN", "export_run", "gather", "read", "write"]
 
 FORMAT = 1
 _BATCH = 500
 
-# The fields of each record, and which of the kinds below each is; with `?` it may be null.
+# The fields of each record, and of which kind (`fields.KINDS`) each is; with `?` it may be null.
 # The same tables are in web/moving.mjs.
 RUN = {
     "id": "id", "job": "name", "version": "name?", "status": "status", "queue": "name",
@@ -46,14 +43,19 @@ STEP = {
     "path": "path", "seq": "ordinal?", "kind": "kind", "state": "state", "name": "text?",
     "arguments": "text?", "output": "value?", "error": "error?", "failures": "count",
     "attempt": "ordinal", "generation": "count", "started_at": "moment", "finished_at": "moment?",
-    "wake_at": "moment?", "title": "text?",
+    "wake_at": "moment?", "title": "text?", "ref": "text?",
 }  # fmt: skip
 EVENT = {"seq": "ordinal", "at": "moment", "type": "type", "data": "object"}
 LOG = {
     "attempt": "ordinal", "path": "place", "ordinal": "count", "at": "moment", "level": "level",
     "message": "text", "fields": "object",
 }  # fmt: skip
-_DOCUMENT = ("format", "durable_lite", "run", "steps", "events", "logs")
+TOKEN = {
+    "id": "token", "path": "path", "kind": "token_kind", "state": "token_state", "created_at": "moment",
+    "deadline": "moment", "finished_at": "moment?", "output": "value?", "error": "error?", "name": "text?",
+    "match": "object?",
+}  # fmt: skip
+_DOCUMENT = ("format", "durable_lite", "run", "steps", "events", "logs", "tokens")
 # What a run is while it is nowhere.
 _NOWHERE: dict[str, Any] = {
     "claimable": 0, "finished_at": None, "output": None, "worker": None, "stale_reason": None, "key_live": 0,
@@ -77,6 +79,11 @@ async def export_run(store: Store, run_id: str, now: float, worker: Worker | Non
 async def gather(store: Store, row: RunRow) -> Moved:
     """All that a MOVED run has. Nobody writes to it any more, so it takes no transaction."""
     steps, logs = await store.load_steps(row.id), await store.read_logs(row.id)
+    tokens: list[TokenRow] = []
+    of_run = TokenFilter(run_id=row.id, limit=_BATCH)
+    while page := await store.list_tokens(of_run):
+        tokens += page
+        of_run = of_run._replace(cursor=(page[-1].created_at, page[-1].id))
     events: list[Event] = []
     while batch := await store.read_events(row.id, events[-1].seq or 0 if events else 0, _BATCH):
         events += batch
@@ -97,6 +104,7 @@ async def gather(store: Store, row: RunRow) -> Moved:
             if event.type != EventType.STEP_COMPLETED  # the step says it
         ),
         tuple(logs),
+        tuple(tokens),
     )
 
 
@@ -111,6 +119,7 @@ def write(moved: Moved) -> str:
         "steps": [_fields(step, STEP) for step in moved.steps],
         "events": [_fields(event, EVENT) for event in moved.events],
         "logs": [_fields(line, LOG) for line in moved.logs],
+        "tokens": [_fields(token, TOKEN) for token in moved.tokens],
     }
     return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
@@ -127,8 +136,8 @@ def read(document: str, max_value_bytes: int) -> Moved:
     if not isinstance(document, str):
         raise InvalidDocument("document", f"expected JSON text, got {described(document)}")
     try:
-        given = _parsed(document)
-    except _Wrong as wrong:
+        given = parsed(document)
+    except Wrong as wrong:
         raise InvalidDocument("document", wrong.detail) from None
     if not isinstance(given, dict):
         raise InvalidDocument("document", f"expected an object, got {described(given)}")
@@ -145,16 +154,13 @@ def read(document: str, max_value_bytes: int) -> Moved:
         tuple(StepRow(run["id"], **step) for step in reader.records(given, "steps", STEP)),
         tuple(NewEvent(**event) for event in reader.records(given, "events", EVENT)),
         tuple(LogRow(run["id"], **line) for line in reader.records(given, "logs", LOG)),
+        tuple(TokenRow(run_id=run["id"], **token) for token in reader.records(given, "tokens", TOKEN)),
     )
     _check_run(moved)
     _check_steps(moved)
+    _check_tokens(moved)
     _check_order(moved)
     return moved
-
-
-class _Wrong(Exception):
-    def __init__(self, detail: str) -> None:
-        self.detail = detail
 
 
 class _Reader:
@@ -177,8 +183,8 @@ class _Reader:
             value = given[name]
             if value is not None or not kind.endswith("?"):
                 try:
-                    value = _KINDS[kind.rstrip("?")](value)
-                except _Wrong as wrong:
+                    value = KINDS[kind.rstrip("?")](value)
+                except Wrong as wrong:
                     raise InvalidDocument(f"{where}.{name}", wrong.detail) from None
                 if kind.startswith("value") and (size := len(value.encode())) > self._limit:
                     raise TooLarge(f"{where}.{name}", size, self._limit)
@@ -198,9 +204,7 @@ def _has(where: str, given: dict[str, Any], names: Iterable[str]) -> None:
 
 def _check_run(moved: Moved) -> None:
     run = moved.run
-    if run.status == Status.WAITING and run.ready_at is None:
-        raise InvalidDocument("run.ready_at", "a WAITING run has one")
-    if run.started_at is None and (run.status == Status.WAITING or moved.steps):
+    if run.started_at is None and (run.status == Status.WAITING or moved.steps or moved.tokens):
         raise InvalidDocument("run.started_at", "the run has been executed")
     if run.first_attempt > run.attempt:
         raise InvalidDocument("run.first_attempt", "must be at most the run's attempt")
@@ -208,23 +212,60 @@ def _check_run(moved: Moved) -> None:
         raise InvalidDocument("run.recovery_seq", "must be at most the run's seq")
 
 
+# What a step or a token in each state has, and what it hasn't.
+_Names = tuple[str, ...]
+_STEPS: dict[str, tuple[_Names, _Names]] = {
+    "completed": (("seq", "output"), ("error", "wake_at")),
+    "waiting": (("wake_at",), ("seq", "output", "error")),
+    "retrying": (("error", "wake_at"), ("seq", "output")),
+    "failed": (("error",), ("seq", "output", "wake_at")),
+}
+_WAITS = ("sleep", "event")  # a call that waits has children, which don't come along
+_REFS = {"completed": ("token", "wait", "event", "trigger"), "waiting": ("event",)}
+_TOKENS: dict[str, tuple[_Names, _Names]] = {
+    "pending": ((), ("finished_at", "output", "error")),
+    "completed": (("finished_at", "output"), ("error",)),
+    "failed": (("finished_at", "error"), ("output",)),
+    "expired": (("finished_at",), ("output", "error")),
+}
+_KINDS_OF_TOKENS: dict[str, tuple[_Names, _Names]] = {
+    "token": ((), ("name", "match")),
+    "event": (("name",), ()),
+}
+
+
 def _check_steps(moved: Moved) -> None:
-    paths = set()
+    paths, tokens = set(), {token.id for token in moved.tokens}
     for index, step in enumerate(moved.steps):
-        # What a step in this state has, and what it hasn't.
-        must, mustnt = {
-            "completed": (("seq", "output"), ("error", "wake_at")),
-            "waiting": (("wake_at",), ("seq", "output", "error")),
-            "retrying": (("error", "wake_at"), ("seq", "output")),
-            "failed": (("error",), ("seq", "output", "wake_at")),
-        }[step.state]
-        for name in (*must, *mustnt):
-            if (getattr(step, name) is None) == (name in must):
-                has = "has one" if name in must else "has none"
-                raise InvalidDocument(f"steps[{index}].{name}", f"a {step.state} step {has}")
+        where, what = f"steps[{index}]", f"a {step.state} {step.kind}"
+        if step.state == "waiting" and step.kind not in _WAITS:
+            raise InvalidDocument(f"{where}.state", f"{what} can't come along")
+        _has_values(where, step, *_STEPS[step.state], what)
+        if step.kind in _REFS.get(step.state, ()):
+            _has_values(where, step, ("ref",), (), what)
+        if step.state == "waiting" and step.kind == "event" and step.ref not in tokens:
+            raise InvalidDocument(f"{where}.ref", "is none of the tokens")
         if step.path in paths:
-            raise InvalidDocument(f"steps[{index}].path", "another step has it")
+            raise InvalidDocument(f"{where}.path", "another step has it")
         paths.add(step.path)
+
+
+def _check_tokens(moved: Moved) -> None:
+    ids = set()
+    for index, token in enumerate(moved.tokens):
+        where = f"tokens[{index}]"
+        _has_values(where, token, *_TOKENS[token.state], f"a {token.state} token")
+        _has_values(where, token, *_KINDS_OF_TOKENS[token.kind], f"a token of kind {token.kind}")
+        if token.id in ids:
+            raise InvalidDocument(f"{where}.id", "another token has it")
+        ids.add(token.id)
+
+
+def _has_values(where: str, row: StepRow | TokenRow, must: _Names, mustnt: _Names, what: str) -> None:
+    for name in (*must, *mustnt):
+        if (getattr(row, name) is None) == (name in must):
+            has = "has one" if name in must else "has none"
+            raise InvalidDocument(f"{where}.{name}", f"{what} {has}")
 
 
 def _check_order(moved: Moved) -> None:
@@ -241,150 +282,3 @@ def _check_order(moved: Moved) -> None:
         if (line.attempt, line.path, line.ordinal) in lines:
             raise InvalidDocument(f"logs[{index}].ordinal", "another line has it")
         lines.add((line.attempt, line.path, line.ordinal))
-
-
-# Kinds of fields: what a value must be. Every number was read as a float, as JavaScript has them.
-
-_MOST = 2**31 - 1
-_LONGEST = 1_000 * 366 * 86_400.0
-_NAME_LIMIT = 200
-_is_id = re.compile("[0-9a-hjkmnp-tv-z]{26}").fullmatch
-_controls = re.compile("[\x00-\x1f\x7f-\x9f]").search
-_halves = re.compile("[\ud800-\udfff]").search
-_is_segment = re.compile("(?:[^/%\x00-\x1f\x7f-\x9f]|%25|%2F)+").fullmatch
-
-
-def _parsed(text: str) -> Any:
-    if is_too_deep(text):
-        raise _Wrong("nested too deeply")
-    try:
-        return json.loads(text, parse_int=float, parse_constant=_no_constant)
-    except ValueError as error:
-        raise _Wrong(f"not JSON: {error}") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"expected text, got {described(value)}")
-    if _halves(value):
-        raise _Wrong("holds half a character")
-    return value
-
-
-def _label(value: Any) -> str:
-    text = _text(value)
-    if not text or _controls(text):
-        raise _Wrong("must not be empty nor hold control characters")
-    return text
-
-
-def _name(value: Any) -> str:
-    if len(text := _label(value)) > _NAME_LIMIT:
-        raise _Wrong(f"expected at most {_NAME_LIMIT} characters")
-    return text
-
-
-def _id(value: Any) -> str:
-    if not _is_id(text := _text(value)):
-        raise _Wrong(f"{described(value)} is no id of a run")
-    return text
-
-
-def _path(value: Any) -> str:
-    for segment in (text := _text(value)).split("/"):
-        if not _is_segment(segment) or len(unescape(segment).encode()) > MAX_KEY_BYTES:
-            raise _Wrong(f"{described(value)} is no path of a step")
-    return text
-
-
-def _place(value: Any) -> str:
-    return value if value in ("", ENGINE) else _path(value)
-
-
-def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        fits = type(value) is float and low <= value <= high and (not whole or value.is_integer())
-        if not fits:
-            wanted = "a whole number" if whole else "a number"
-            raise _Wrong(f"expected {wanted} from {low:,g} to {high:,g}, got {described(value)}")
-        return int(value) if whole else value + 0.0
-
-    return check
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise _Wrong(f"expected one of {', '.join(choices)}, got {described(value)}")
-        return value
-
-    return check
-
-
-def _json(fits: Callable[[Any], bool], wanted: str) -> Callable[[Any], str]:
-    """JSON text of a value that `fits`."""
-
-    def check(value: Any) -> str:
-        if not fits(_parsed(text := _text(value))):
-            raise _Wrong(f"expected JSON text of {wanted}, got {described(value)}")
-        return text
-
-    return check
-
-
-def _is_error(value: Any) -> bool:
-    texts = ("type", "message", "module", "args", "key", "code", "traceback")
-    return (
-        isinstance(value, dict)
-        and "type" in value
-        and "message" in value
-        and ("args" not in value or "module" in value)
-        and all(isinstance(value[name], str) for name in texts if name in value)
-    )
-
-
-def _is_progress(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) == {"current", "total", "message"}
-        and type(value["current"]) is float
-        and type(value["total"]) in (float, type(None))
-        and type(value["message"]) in (str, type(None))
-    )
-
-
-def _is_tags(value: Any) -> bool:
-    if not isinstance(value, list):
-        return False
-    texts = [one for one in value if isinstance(one, str) and one and not _controls(one) and not _halves(one)]
-    return len(set(texts)) == len(value)
-
-
-_object = _json(lambda value: isinstance(value, dict), "an object")
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "id": _id,
-    "name": _name,
-    "text": _text,
-    "path": _path,
-    "place": _place,
-    "count": _number(0, _MOST, whole=True),
-    "ordinal": _number(1, _MOST, whole=True),
-    "priority": _number(-_MOST, _MOST, whole=True),
-    "moment": _number(-_LONGEST, _LONGEST),
-    "seconds": _number(0, _LONGEST),
-    "status": _one_of(Status.PENDING, Status.WAITING),
-    "kind": _one_of("step", "sleep"),
-    "state": _one_of("completed", "failed", "retrying", "waiting"),
-    "type": _one_of(*(type for type in EventType if type not in LIVE | {EventType.STEP_COMPLETED})),
-    "level": _one_of(*LEVELS),
-    "value": _json(lambda value: True, "any value"),
-    "object": _object,
-    "error": _json(_is_error, "an error with a type and a message"),
-    "progress": _json(_is_progress, "an object with current, total and message"),
-    "tags": _json(_is_tags, "a list of different texts"),
-    "key": _json(lambda value: isinstance(value, list) and len(value) == 2, "a scope and parts"),
-}

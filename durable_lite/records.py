@@ -154,7 +154,7 @@ class StepRow(NamedTuple):
     run_id: str
     path: str
     seq: int | None
-    kind: str  # "step", "sleep", "token", "event", "trigger", "call"
+    kind: str  # "step", "sleep", "token", "wait", "event", "trigger", "call"
     state: str  # "completed", "failed", "retrying" or "waiting"
     name: str | None  # the function's name
     arguments: str | None  # digest of the arguments, under strict only
@@ -272,6 +272,7 @@ class Moved(NamedTuple):
     steps: tuple[StepRow, ...]
     events: tuple[NewEvent, ...]
     logs: tuple[LogRow, ...]
+    tokens: tuple[TokenRow, ...] = ()
 
 
 class Lease(NamedTuple):

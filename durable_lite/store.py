@@ -306,18 +306,19 @@ class Store(ABC):
     async def move_run(self, run_id: str, now: float) -> RunRow:
         """Any unfinished status → MOVED, generation + 1, with `run.moved` {direction: out, from, ready_at}.
 
-        Its idempotency key stays live. A run that is MOVED already is returned as it is. `RunNotFound`;
-        `Conflict` in any other final status.
+        Its idempotency key stays live; `ready_at` is None if more than time could wake it. A run that is
+        MOVED already is returned as it is. `RunNotFound`; `Conflict` in any other final status, if it
+        waits for children or has a call that waits, and if an unfinished parent awaits it.
         """
 
     @abstractmethod
     async def import_run(self, moved: Moved, now: float) -> RunRow:
         """Store a run from elsewhere with all it has, and `run.moved` {direction: in} after it.
 
-        Its generation is above all that it had, here or there. A run of this id that is MOVED is
-        replaced if it is an earlier part of the same history. One that came by this very `moved` is
-        returned as it is. `Conflict` for any other run of this id, and if another run has its
-        idempotency key.
+        Its generation is above all that it had, here or there; without a `ready_at` it is claimable. A
+        run of this id that is MOVED is replaced, with its tokens, if it is an earlier part of the same
+        history. One that came by this very `moved` is returned as it is. `Conflict` for any other run of
+        this id, and if another run has its idempotency key or one of its tokens.
         """
 
     @abstractmethod

@@ -62,7 +62,7 @@ class Tokens:
         return Token(self, path, made[0], made[1], annotation)
 
     async def wait(self, path: str, token_id: str, deadline: float, annotation: Any) -> Any:
-        scope = self._execution.scope()
+        scope = self._execution.context._scope("wait_for_token")
         where = f"{path}/wait"
         return await self._execution.calls.step(
             scope, where, self._await, (where, token_id, deadline, annotation), {}, StepOptions(), "wait",
@@ -101,9 +101,9 @@ class Tokens:
         if memo is None or memo.state != "waiting" or memo.ref is None:
             token = self._new(path, "event", timeout)._replace(name=name, match=match)
             memo = StepRow(
-                execution.run_id, path, None, "event", "waiting", name, None, None, None, 0,
-                execution.attempt, execution.generation, token.created_at, None, token.deadline, None,
-                token.id,
+                execution.run_id, path, None, "event", "waiting", name, None, None, None,
+                execution.calls.failure_count(path), execution.attempt, execution.generation,
+                token.created_at, None, token.deadline, None, token.id,
             )  # fmt: skip
             if not await execution.write(self._engine.store.create_token, memo, token):
                 await execution.refuse_call()

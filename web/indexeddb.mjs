@@ -22,7 +22,7 @@ import * as waits from "./waits.mjs";
 
 const WRITE = "readwrite";
 const ENDING = ["runs", "steps", "events", "leases"]; // what an outsider touches who ends a run
-const ALL = ["runs", "steps", "unfinished", "events", "logs", "tags", "tokens"]; // that a final run has
+const ALL = ["runs", "steps", "unfinished", "events", "logs", "tags", "tokens"]; // that a run has
 
 /** @param {Step} a @param {Step} b */
 const byStart = (a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]);
@@ -437,15 +437,14 @@ export class IndexedDBStore extends Connection {
 
   /** @param {string} id @param {number} now @returns {Promise<Run>} */
   async move_run(id, now) {
-    const { run, changes } = await this.transact(ENDING, WRITE, (t) => leave(t, id, now));
+    const { run, changes } = await this.transact([...ENDING, "unfinished"], WRITE, (t) => leave(t, id, now));
     this.announce(...changes);
     return run;
   }
 
   /** @param {import("./records.mjs").Moved} moved @param {number} now @returns {Promise<Run>} */
   async import_run(moved, now) {
-    const stores = ["runs", "steps", "unfinished", "events", "logs", "tags"];
-    const run = await this.transact(stores, WRITE, (t) => arrive(t, moved, now));
+    const run = await this.transact(ALL, WRITE, (t) => arrive(t, moved, now));
     this.announce({ run_id: run.id, claimable: true, step: false });
     return run;
   }

@@ -10,6 +10,7 @@ import { MAX_VALUE_BYTES, TooLarge } from "./triggers.mjs";
 
 /** @typedef {import("./records.mjs").Moved} Moved */
 /** @typedef {import("./records.mjs").StoredEvent} StoredEvent */
+/** @typedef {import("./records.mjs").Token} Token */
 /** @typedef {Record<string, any>} Fields */
 
 const FORMAT = 1;
@@ -38,14 +39,19 @@ export const RUN = {
 export const STEP = {
   ...{ path: "path", seq: "ordinal?", kind: "kind", state: "state", name: "text?", arguments: "text?" },
   ...{ output: "value?", error: "error?", failures: "count", attempt: "ordinal", generation: "count" },
-  ...{ started_at: "moment", finished_at: "moment?", wake_at: "moment?", title: "text?" },
+  ...{ started_at: "moment", finished_at: "moment?", wake_at: "moment?", title: "text?", ref: "text?" },
 };
 export const EVENT = { seq: "ordinal", at: "moment", type: "type", data: "object" };
 export const LOG = {
   ...{ attempt: "ordinal", path: "place", ordinal: "count", at: "moment", level: "level" },
   ...{ message: "text", fields: "object" },
 };
-const DOCUMENT = ["format", "durable_lite", "run", "steps", "events", "logs"];
+export const TOKEN = {
+  ...{ id: "token", path: "path", kind: "token_kind", state: "token_state", created_at: "moment" },
+  ...{ deadline: "moment", finished_at: "moment?", output: "value?", error: "error?", name: "text?" },
+  ...{ match: "object?" },
+};
+const DOCUMENT = ["format", "durable_lite", "run", "steps", "events", "logs", "tokens"];
 /** What a run is while it is nowhere. */
 const NOWHERE = {
   ...{ claimable: 0, finished_at: null, output: null, worker: null, stale_reason: null, key_live: 0 },
@@ -63,6 +69,14 @@ const NOWHERE = {
 export async function exportRun(store, id, now) {
   const run = await store.move_run(id, now);
   const [steps, logs] = [await store.load_steps(id), await store.read_logs(id)];
+  /** @type {Token[]} */
+  const tokens = [];
+  for (let more = true; more; ) {
+    const last = tokens.at(-1);
+    const page = await store.list_tokens({ run_id: id, cursor: last && [last.created_at, last.id], limit: BATCH });
+    tokens.push(...page);
+    more = page.length > 0;
+  }
   /** @type {StoredEvent[]} */
   const events = [];
   for (let more = true; more; ) {
@@ -86,6 +100,7 @@ export async function exportRun(store, id, now) {
     // The others are in their steps' rows.
     events: events.filter(({ type }) => type !== "step.completed").map((event) => fields(event, EVENT)),
     logs: logs.map((line) => fields(line, LOG)),
+    tokens: tokens.map((token) => fields(token, TOKEN)),
   });
 }
 
@@ -119,12 +134,14 @@ export function read(document) {
   const run = readRecord("run", given.run, RUN);
   const moved = /** @type {Moved} */ ({
     run: { ...run, ...NOWHERE },
-    steps: records(given, "steps", STEP).map((step) => ({ run_id: run.id, ref: null, ...step })),
+    steps: records(given, "steps", STEP).map((step) => ({ run_id: run.id, ...step })),
     events: records(given, "events", EVENT),
     logs: records(given, "logs", LOG).map((line) => ({ run_id: run.id, ...line })),
+    tokens: records(given, "tokens", TOKEN).map((token) => ({ run_id: run.id, ...token })),
   });
   checkRun(moved);
   checkSteps(moved);
+  checkTokens(moved);
   checkOrder(moved);
   return moved;
 }
@@ -177,36 +194,73 @@ function has(where, given, names) {
 }
 
 /** @param {Moved} moved */
-function checkRun({ run, steps }) {
-  if (run.status === "WAITING" && run.ready_at === null) throw new InvalidDocument("run.ready_at", "a WAITING run has one");
-  if (run.started_at === null && (run.status === "WAITING" || steps.length)) {
+function checkRun({ run, steps, tokens }) {
+  if (run.started_at === null && (run.status === "WAITING" || steps.length || tokens.length)) {
     throw new InvalidDocument("run.started_at", "the run has been executed");
   }
   if (run.first_attempt > run.attempt) throw new InvalidDocument("run.first_attempt", "must be at most the run's attempt");
   if (run.recovery_seq > run.seq) throw new InvalidDocument("run.recovery_seq", "must be at most the run's seq");
 }
 
-/** What a step in a state has, and what it hasn't. @type {Record<string, [string[], string[]]>} */
-const STATES = {
+/** What a step or a token in a state has, and what it hasn't. @typedef {Record<string, [string[], string[]]>} States */
+
+/** @type {States} */
+const STEPS = {
   completed: [["seq", "output"], ["error", "wake_at"]],
   waiting: [["wake_at"], ["seq", "output", "error"]],
   retrying: [["error", "wake_at"], ["seq", "output"]],
   failed: [["error"], ["seq", "output", "wake_at"]],
 };
+const WAITS = ["sleep", "event"]; // a call that waits has children, which don't come along
+/** Those with a ref. @type {Record<string, string[]>} */
+const REFS = { completed: ["token", "wait", "event", "trigger"], waiting: ["event"] };
+/** @type {States} */
+const TOKENS = {
+  pending: [[], ["finished_at", "output", "error"]],
+  completed: [["finished_at", "output"], ["error"]],
+  failed: [["finished_at", "error"], ["output"]],
+  expired: [["finished_at"], ["output", "error"]],
+};
+/** @type {States} */
+const KINDS_OF_TOKENS = { token: [[], ["name", "match"]], event: [["name"], []] };
 
 /** @param {Moved} moved */
-function checkSteps({ steps }) {
-  const paths = new Set();
+function checkSteps({ steps, tokens }) {
+  const [paths, ids] = [new Set(), new Set(tokens.map(({ id }) => id))];
   for (const [index, step] of steps.entries()) {
-    const [must, mustnt] = STATES[step.state];
-    for (const name of [...must, ...mustnt]) {
-      const wanted = must.includes(name);
-      if ((/** @type {Fields} */ (step)[name] === null) === wanted) {
-        throw new InvalidDocument(`steps[${index}].${name}`, `a ${step.state} step has ${wanted ? "one" : "none"}`);
-      }
+    const [where, what] = [`steps[${index}]`, `a ${step.state} ${step.kind}`];
+    if (step.state === "waiting" && !WAITS.includes(step.kind)) {
+      throw new InvalidDocument(`${where}.state`, `${what} can't come along`);
     }
-    if (paths.has(step.path)) throw new InvalidDocument(`steps[${index}].path`, "another step has it");
+    hasValues(where, step, STEPS[step.state], what);
+    if (REFS[step.state]?.includes(step.kind)) hasValues(where, step, [["ref"], []], what);
+    if (step.state === "waiting" && step.kind === "event" && !ids.has(step.ref ?? "")) {
+      throw new InvalidDocument(`${where}.ref`, "is none of the tokens");
+    }
+    if (paths.has(step.path)) throw new InvalidDocument(`${where}.path`, "another step has it");
     paths.add(step.path);
+  }
+}
+
+/** @param {Moved} moved */
+function checkTokens({ tokens }) {
+  const ids = new Set();
+  for (const [index, token] of tokens.entries()) {
+    const where = `tokens[${index}]`;
+    hasValues(where, token, TOKENS[token.state], `a ${token.state} token`);
+    hasValues(where, token, KINDS_OF_TOKENS[token.kind], `a token of kind ${token.kind}`);
+    if (ids.has(token.id)) throw new InvalidDocument(`${where}.id`, "another token has it");
+    ids.add(token.id);
+  }
+}
+
+/** @param {string} where @param {Fields} row @param {[string[], string[]]} names it must have, it mustn't @param {string} what */
+function hasValues(where, row, [must, mustnt], what) {
+  for (const name of [...must, ...mustnt]) {
+    const wanted = must.includes(name);
+    if ((row[name] === null) === wanted) {
+      throw new InvalidDocument(`${where}.${name}`, `${what} has ${wanted ? "one" : "none"}`);
+    }
   }
 }
 
@@ -237,6 +291,7 @@ const MAX_KEY_BYTES = 512;
 const MAX_DEPTH = 202; // of what Python's codec writes
 const ENGINE = "%"; // the path of the engine's own log lines
 const ID = /^[0-9a-hjkmnp-tv-z]{26}$/;
+const TOKEN_ID = /^tok_[0-9a-f]{32}$/;
 const CONTROLS = /[\x00-\x1f\x7f-\x9f]/;
 const HALVES = /\p{Cs}/u;
 const SEGMENT = /^(?:[^/%\x00-\x1f\x7f-\x9f]|%25|%2F)+$/;
@@ -335,6 +390,23 @@ function isTags(value) {
   return Array.isArray(value) && value.every(fits) && new Set(value).size === value.length;
 }
 
+/** @param {any} value */
+function isKey(value) {
+  if (!Array.isArray(value)) return false;
+  const [[scope, id, attempt], parts] = [value.slice(0, -1), value.at(-1)];
+  const fits =
+    (scope === "global" && value.length === 2) ||
+    (scope === "run" && value.length === 3 && isId(id)) ||
+    (scope === "attempt" && value.length === 4 && isId(id) && isOrdinal(attempt));
+  return fits && (typeof parts === "string" || Array.isArray(parts)) && parts.length > 0;
+}
+
+/** @param {any} value */
+const isId = (value) => typeof value === "string" && ID.test(value);
+
+/** @param {any} value */
+const isOrdinal = (value) => Number.isInteger(value) && 1 <= value && value <= MOST;
+
 /** @type {Record<string, (value: any) => any>} */
 const KINDS = {
   id: (value) => {
@@ -351,8 +423,14 @@ const KINDS = {
   moment: number(-LONGEST, LONGEST),
   seconds: number(0, LONGEST),
   status: oneOf("PENDING", "WAITING"),
-  kind: oneOf("step", "sleep"),
-  state: oneOf(...Object.keys(STATES)),
+  kind: oneOf("step", "sleep", "token", "wait", "event", "trigger", "call"),
+  state: oneOf(...Object.keys(STEPS)),
+  token: (value) => {
+    if (TOKEN_ID.test(text(value))) return value;
+    throw new Wrong(`${described(value)} is no id of a token`);
+  },
+  token_kind: oneOf(...Object.keys(KINDS_OF_TOKENS)),
+  token_state: oneOf(...Object.keys(TOKENS)),
   type: oneOf(...TYPES),
   level: oneOf("debug", "info", "warning", "error"),
   value: json(() => true, "any value"),
@@ -360,5 +438,5 @@ const KINDS = {
   error: json(isError, "an error with a type and a message"),
   progress: json(isProgress, "an object with current, total and message"),
   tags: json(isTags, "a list of different texts"),
-  key: json((value) => Array.isArray(value) && value.length === 2, "a scope and parts"),
+  key: json(isKey, "a scope and parts"),
 };

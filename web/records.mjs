@@ -152,6 +152,7 @@
  * @property {Step[]} steps
  * @property {NewEvent[]} events
  * @property {LogLine[]} logs
+ * @property {Token[]} tokens
  */
 
 /**

@@ -126,11 +126,6 @@ export async function create(t, runs) {
 export async function forget(t, run) {
   const tokens = t.objectStore("tokens");
   for (const id of await done(tokens.index("run").getAllKeys(under(run.id)))) tokens.delete(id);
-  clear(t, run);
-}
-
-/** All that it has but its tokens, which stay when it comes back from elsewhere. @param {Transaction} t @param {Run} run */
-export function clear(t, run) {
   for (const store of ["steps", "unfinished", "events", "logs"]) t.objectStore(store).delete(under(run.id));
   for (const tag of JSON.parse(run.tags)) t.objectStore("tags").delete([tag, run.created_at, run.id]);
   t.objectStore("runs").delete(run.id);

@@ -269,6 +269,7 @@ class IndexedDBStore(Store):
             "steps": [step._asdict() for step in moved.steps],
             "events": [event._asdict() for event in moved.events],
             "logs": [line._asdict() for line in moved.logs],
+            "tokens": [token._asdict() for token in moved.tokens],
         }
         return _row(RunRow, await self._call("import_run", given, now))
 

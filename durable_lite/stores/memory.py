@@ -27,7 +27,16 @@ from ..records import (
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from .memory_events import MemoryEvents
-from .rows import arrival, deadline_passed, is_news, key_taken, order, recovered
+from .rows import (
+    arrival,
+    deadline_passed,
+    is_news,
+    key_taken,
+    leaving,
+    order,
+    recovered,
+    token_taken,
+)
 
 __all__ = ["MemoryStore"]
 
@@ -279,7 +288,18 @@ class MemoryStore(MemoryEvents):
         row = self._existing(run_id)
         if row.status == Status.MOVED:
             return row
-        return self._end(row, Status.MOVED, now, EventType.MOVED, ev.moved_out(row.status, row.ready_at))
+        data = leaving(
+            row,
+            waits=any(
+                child.parent_id == run_id and child.awaited and child.status not in FINAL
+                for child in self._runs.values()
+            ),
+            calls=any(
+                step.kind == "call" and step.state == "waiting" for step in self._steps[run_id].values()
+            ),
+            awaited=self._is_awaited(row),
+        )
+        return self._end(row, Status.MOVED, now, EventType.MOVED, data)
 
     async def import_run(self, moved: Moved, now: float) -> RunRow:
         run_id = moved.run.id
@@ -288,6 +308,9 @@ class MemoryStore(MemoryEvents):
             if not is_news(moved, here, moments.get):
                 return here
         row = arrival(moved.run, here, now)
+        for token in moved.tokens:
+            if self._tokens.get(token.id, token).run_id != run_id:
+                raise token_taken(row, token.id)
         other = self._holder_of_key(row.job, row.idempotency_key, now) if row.key_live else None
         if other is not None and other.id != run_id:
             raise key_taken(row, other)
@@ -295,6 +318,8 @@ class MemoryStore(MemoryEvents):
         self._steps[run_id] = {step.path: step for step in moved.steps}
         self._paths[run_id] = {step.seq: step.path for step in moved.steps if step.seq is not None}
         self._logs[run_id] = {(line.attempt, line.path, line.ordinal): line for line in moved.logs}
+        others = {id: token for id, token in self._tokens.items() if token.run_id != run_id}
+        self._tokens = others | {token.id: token for token in moved.tokens}
         self._runs[run_id] = row._replace(gated=int(self._is_gated(row)))
         self._record(run_id, now, EventType.MOVED, ev.moved_in())
         self._take_places(run_id, now)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
+from .. import events as ev
 from ..errors import Conflict
 from ..events import EventType
 from ..records import Moved, NewRun, QueueRow, RunRow, TokenRow
-from ..status import Status
+from ..status import Status, check
 
-__all__ = ["arrival", "first_row", "is_news", "key_taken", "recovered", "token_expired", "tokens_run_ended"]
+__all__ = [
+    "arrival",
+    "first_row",
+    "is_news",
+    "key_taken",
+    "leaving",
+    "recovered",
+    "token_expired",
+    "token_taken",
+    "tokens_run_ended",
+]
 
 # Stale for these reasons means that the worker disappeared without waking or releasing.
 _DISAPPEARED = frozenset({"heartbeat", "worker gone"})
@@ -53,6 +65,27 @@ def recovered(row: RunRow, last_checkpoint: int) -> tuple[int, int]:
     return 1 if last_checkpoint > row.recovery_seq else row.recoveries + 1, last_checkpoint
 
 
+def leaving(run: RunRow, *, waits: bool, calls: bool, awaited: bool) -> dict[str, Any]:
+    """What the event says of a run that becomes MOVED. `Conflict` if it may not.
+
+    Neither its children nor its parent come along.
+
+    `waits`: it has unfinished children that it awaits. `calls`: a call of it has begun and hasn't ended.
+    `awaited`: its parent, which has not ended, awaits it.
+    """
+    check(run.id, run.status, Status.MOVED)
+    if waits:
+        why = "waits for child runs, which can't come along: export it when they have ended"
+    elif calls:
+        why = "hasn't stored yet what its child runs gave, which can't come along: export it when it has"
+    elif awaited:
+        why = f"is awaited by run {run.parent_id}"
+    else:
+        # More than time may wake it, which nobody there knows: it is claimed, looks, and waits again.
+        return ev.moved_out(run.status, run.ready_at if run.remaining is None else None)
+    raise Conflict(f"run {run.id} {why}")
+
+
 def is_news(moved: Moved, here: RunRow, moved_at: Callable[[int], float | None]) -> bool:
     """Whether a moved run replaces the MOVED one that is `here`; not if it came before. Else `Conflict`.
 
@@ -84,6 +117,10 @@ def arrival(run: RunRow, here: RunRow | None, now: float) -> RunRow:
 def key_taken(run: RunRow, other: RunRow) -> Conflict:
     key = run.idempotency_key
     return Conflict(f"run {run.id} can't be imported: run {other.id} has its idempotency key {key}")
+
+
+def token_taken(run: RunRow, token_id: str) -> Conflict:
+    return Conflict(f"run {run.id} can't be imported: another run has its token {token_id}")
 
 
 def token_expired(token: TokenRow) -> Conflict:

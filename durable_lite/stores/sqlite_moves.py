@@ -11,7 +11,7 @@ from ..records import Change, Moved, RunRow
 from ..status import Status
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
-from .rows import arrival, is_news, key_taken
+from .rows import arrival, is_news, key_taken, leaving, token_taken
 from .sqlite_rows import existing_run, find, forget, holder_of_key, record
 from .sqlite_writes import end_run
 
@@ -25,7 +25,16 @@ def move_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
     row = existing_run(cursor, run_id)
     if row.status == Status.MOVED:
         return row, ()
-    data = ev.moved_out(row.status, row.ready_at)
+
+    def holds(statement: str, id: str | None) -> bool:
+        return cursor.execute(statement, (id,)).fetchone() is not None
+
+    data = leaving(
+        row,
+        waits=holds(sql.WAITS_FOR_CHILDREN, run_id),
+        calls=holds(sql.CALLS, run_id),
+        awaited=bool(row.awaited) and holds(sql.IS_AWAITED, row.parent_id),
+    )
     return end_run(cursor, row, now, EventType.MOVED, data, status=Status.MOVED)
 
 
@@ -39,6 +48,9 @@ def import_run(cursor: Cursor, moved: Moved, now: float) -> tuple[RunRow, Change
     if here is not None and not is_news(moved, here, moved_at):
         return here, ()
     row = arrival(moved.run, here, now)
+    ids = json.dumps([token.id for token in moved.tokens])
+    if taken := cursor.execute(sql.TOKEN_OF_ANOTHER, (ids, run_id)).fetchone():
+        raise token_taken(row, taken[0])
     other = holder_of_key(cursor, row.job, row.idempotency_key, now) if row.key_live else None
     if other is not None and other.id != run_id:
         raise key_taken(row, other)
@@ -51,6 +63,7 @@ def import_run(cursor: Cursor, moved: Moved, now: float) -> tuple[RunRow, Change
     cursor.executemany(sql.ADD_UNFINISHED, [step for step in moved.steps if step.seq is None])
     cursor.executemany(sql.CREATE_EVENT, [(run_id, *event) for event in moved.events])
     cursor.executemany(sql.CREATE_LOG, moved.logs)
+    cursor.executemany(sql.CREATE_TOKEN, moved.tokens)
     record(cursor, row, now, EventType.MOVED, ev.moved_in())
     changes: list[Change] = []
     queues.take_places(cursor, run_id, now, changes)

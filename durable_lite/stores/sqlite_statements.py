@@ -257,6 +257,9 @@ GET_TOKEN = f"SELECT {TOKEN} FROM tokens WHERE id = ?"
 GET_TOKENS = (
     f"SELECT {TOKEN} FROM json_each(?) AS wanted JOIN tokens ON tokens.id = wanted.value ORDER BY wanted.key"
 )
+TOKEN_OF_ANOTHER = """
+SELECT id FROM tokens WHERE id IN (SELECT value FROM json_each(?)) AND run_id != ? LIMIT 1
+"""
 FINISH_TOKEN = "UPDATE tokens SET state = ?, output = ?, error = ?, finished_at = ? WHERE id = ?"
 EXPIRE_TOKEN = "UPDATE tokens SET state = 'expired', finished_at = ? WHERE id = ? AND state = 'pending'"
 TOKENS_COME = """
@@ -273,6 +276,14 @@ PARENT_WAITS = (
 )
 FEWER_REMAIN = "UPDATE runs SET remaining = ? WHERE id = ?"
 WAKE = "UPDATE runs SET ready_at = ?1 WHERE id = ?2 AND claimable = 0 AND (ready_at IS NULL OR ready_at > ?1)"
+WAITS_FOR_CHILDREN = """
+SELECT 1 FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL AND awaited LIMIT 1
+"""
+IS_AWAITED = "SELECT 1 FROM runs WHERE id = ? AND finished_at IS NULL"
+CALLS = f"""
+SELECT 1 FROM unfinished_steps AS open WHERE run_id = ?1 AND kind = 'call' AND state = 'waiting'
+    AND NOT EXISTS (SELECT 1 FROM steps WHERE {_OF_RUN} AND steps.path = open.path) LIMIT 1
+"""
 UNFINISHED_CHILDREN = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_children WHERE parent_id = ? AND finished_at IS NULL
 """

@@ -25,7 +25,7 @@ _FOLDER = Path(__file__).parents[1]
 # What a tab imports, by folder of the package. Whatever else there is needs a disk or a terminal.
 _CONTENTS = {
     ".": ("*.py", "py.typed"),
-    "stores": ("__init__.py", "memory.py", "rows.py", "indexeddb.py", "indexeddb_*.py"),
+    "stores": ("__init__.py", "memory*.py", "rows.py", "indexeddb.py", "indexeddb_*.py"),
     "browser": ("**/*.py",),
 }
 _REQUIRED = ("durable.py", "stores/memory.py", "stores/indexeddb.py", "browser/__init__.py")

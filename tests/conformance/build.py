@@ -46,11 +46,8 @@ EVENT_OF = {
     Status.PENDING: EventType.RELEASED,
 }
 
-# Each way in which a run ends, and what it is then.
-ENDS = {f"settle {status}": status for status in sorted(SETTLED)} | {
-    "cancel_run": Status.CANCELLED,
-    "move_run": Status.MOVED,
-}
+# Each way in which a run ends that its parent awaits, and what it is then.
+ENDS = {f"settle {status}": status for status in sorted(SETTLED)} | {"cancel_run": Status.CANCELLED}
 
 
 def new_run(id: str = "r", **fields: Any) -> NewRun:

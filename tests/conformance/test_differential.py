@@ -302,7 +302,7 @@ async def test_any_sequence_of_verbs(store, script):
     await as_the_plain_store(store, script)
 
 
-@settings(max_examples=FEW)
+@settings(max_examples=FEW // 2)
 @given(
     script=scripts(*WAITS, *WAITS, *["claim"] * 4, "settle", "cancel", *SELDOM[:6], min_size=25, max_size=50)
 )

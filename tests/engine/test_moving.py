@@ -14,6 +14,7 @@ from durable_lite import (
     RunFailed,
     RunNotFound,
     StepFailed,
+    TokenTimeout,
     TooLarge,
     current,
     job,
@@ -253,6 +254,223 @@ async def test_a_warm_run_that_comes_back_is_replayed(make_store):
         await durable.clock.settle()
         await back.result()
         assert tally == {"job": 2, "one": 1, "two": 1}
+
+
+# Tokens
+
+
+async def token_of(durable, run, path="approval"):
+    [found] = [token for token in (await durable.list_tokens(run=run.id)).tokens if token.path == path]
+    return found
+
+
+async def test_a_token_is_completed_where_its_run_is(make_two):
+    tally = Tally()
+
+    @job
+    async def asks(ctx) -> list[str]:
+        token = await ctx.create_token("approval", timeout="7d", type=str)
+        await ctx.step("mail", tally.step("mail"))
+        return [await token.wait(), await ctx.step("act", tally.step("act"))]
+
+    async with make_two(asks) as (here, there):
+        run = await here.trigger(asks)
+        await here.clock.advance("1h")
+        token = await token_of(here, run)
+        moved = await there.import_run(await here.export_run(run.id))
+        await there.clock.advance("1d")
+        await moved.refresh()
+        assert (moved.status, moved.ready_at) == ("WAITING", token.deadline)  # it has looked, and waits on
+        with pytest.raises(Conflict, match=f"its run {run.id} is MOVED"):
+            await here.complete_token(token.id, "no")
+        await there.complete_token(token.id, "yes")
+        await there.clock.advance("1s")
+        assert await moved.result() == ["yes", "act"]
+        assert tally == {"mail": 1, "act": 1}
+        assert (await token_of(here, run)).state == "pending"
+        assert (await there.complete_token(token.id, "late")).output == '"yes"'
+
+
+async def test_what_was_completed_before_answers_there(make_two):
+    """Also if the run had not heard of it yet."""
+
+    @job
+    async def asks(ctx) -> str:
+        return await ctx.wait_for_token("approval", timeout="7d")
+
+    async with make_two(asks) as (here, there):
+        run = await here.trigger(asks)
+        await here.clock.advance("1h")
+        await here.complete_token((await token_of(here, run)).id, "yes")
+        moved = await there.import_run(await here.export_run(run.id))
+        assert await there.result(moved) == "yes"
+
+
+async def test_a_token_has_its_deadline_there(make_two):
+    over = []
+
+    @job
+    async def asks(ctx) -> None:
+        try:
+            await ctx.wait_for_token("approval", timeout="7d")
+        except TokenTimeout:
+            over.append(ctx.run.attempt)
+            await ctx.sleep("nap", "1h")
+
+    async with make_two(asks) as (here, there):
+        run = await here.trigger(asks)
+        await here.clock.advance("1d")
+        moved = await there.import_run(await here.export_run(run.id))
+        await there.clock.advance(6 * 86_400 - 10)
+        assert over == []
+        await there.clock.advance("20s")
+        assert over == [1]
+        document = await there.export_run(run.id)
+        assert (await token_of(there, run)).state == "expired"
+        back = await here.import_run(document)  # over the token that had been here
+        assert (await token_of(here, run)).state == "expired"
+        await here.clock.advance("1h")
+        assert (await back.refresh()).status == "COMPLETED"
+        assert (await moved.refresh()).status == "MOVED"
+        assert over == [1, 1]  # a job is replayed, and gets the stored failure
+
+
+async def test_tokens_come_back_with_their_run(make_two):
+    @job
+    async def asks(ctx) -> list[str]:
+        tokens = [await ctx.create_token(f"{n}", timeout="7d") for n in range(2)]
+        first = await tokens[0].wait()
+        last = await ctx.create_token("last", timeout="7d")
+        return [first, await tokens[1].wait(), await last.wait()]
+
+    async with make_two(asks) as (here, there):
+        run = await here.trigger(asks)
+        await here.clock.advance("1h")
+        await there.import_run(await here.export_run(run.id))
+        await there.complete_token((await token_of(there, run, "0")).id, "a")
+        await there.clock.advance("1s")
+        back = await here.import_run(await there.export_run(run.id))
+        await here.clock.advance("1s")
+        for path, value in (("last", "c"), ("1", "b")):
+            assert (await back.refresh()).status == "WAITING"
+            await here.complete_token((await token_of(here, run, path)).id, value)
+            await here.clock.advance("1s")
+        assert await back.result() == ["a", "b", "c"]
+
+
+async def test_a_nap_beside_a_token_is_no_longer(make_two):
+    """The run looks at once, for the token's sake, and sleeps on."""
+    tally = Tally()
+
+    @job
+    async def both(ctx) -> list:
+        async def naps():
+            await ctx.sleep("nap", "2h")
+            return await ctx.step("awake", tally.step("awake"))
+
+        async def asks():
+            return await ctx.wait_for_token("approval", timeout="7d")
+
+        return list(await asyncio.gather(naps(), asks()))
+
+    async with make_two(both) as (here, there):
+        run = await here.trigger(both)
+        await here.clock.advance("1h")
+        moved = await there.import_run(await here.export_run(run.id))
+        await there.clock.advance("59m")
+        assert tally == {}
+        await there.clock.advance("61s")
+        assert tally == {"awake": 1}
+        await there.complete_token((await token_of(there, run)).id, "yes")
+        assert await there.result(moved) == ["awake", "yes"]
+
+
+# Children
+
+
+@job
+async def double(ctx, number: int) -> int:
+    await ctx.sleep("nap", "1h")
+    return 2 * number
+
+
+async def refs_of(durable, run):
+    return {row.path: row.ref for row in await durable.steps(run.id)}
+
+
+async def test_what_children_gave_comes_along_and_they_do_not(make_two):
+    @job
+    async def parent(ctx) -> list:
+        begun = await ctx.trigger("begun", double, 1, idempotency_key="k")
+        outputs = [await ctx.call("one", double, 2), await ctx.call_many("many", double, [3, 4])]
+        await ctx.sleep("nap", "1h")
+        return [begun, *outputs, await ctx.call("none", double, 5)]
+
+    async with make_two(parent, double) as (here, there):
+        run = await here.trigger(parent)
+        await here.clock.advance("30m")
+        for at in ("one", "many"):
+            with pytest.raises(Conflict, match=f"run {run.id} waits for child runs, which can't come along"):
+                await here.export_run(run.id)
+            for child in (await refs_of(here, run))[at].split("\n"):
+                with pytest.raises(Conflict, match=f"run {child} is awaited by run {run.id}"):
+                    await here.export_run(child)
+            await here.clock.advance("1h")
+        assert (await run.refresh()).status == "WAITING"
+        moved = await there.import_run(await here.export_run(run.id))
+        begun, *outputs = await there.result(moved)
+        assert outputs == [4, [6, 8], 10]
+        assert begun == (await refs_of(here, run))["begun"] == (await refs_of(there, run))["begun"]
+        assert len((await here.list_runs(job=double)).runs) == 4
+        [child] = (await there.list_runs(job=double)).runs
+        assert (await refs_of(there, run))["none"] == child.id
+
+
+async def test_a_child_that_was_only_started_moves_by_itself(make_two):
+    @job
+    async def parent(ctx) -> str:
+        run_id = await ctx.trigger("begun", double, 1, idempotency_key=["k", 1])
+        await ctx.trigger("again", double, 2, idempotency_key="k", scope="attempt")
+        await ctx.sleep("nap", "1d")
+        return run_id
+
+    async with make_two(parent, double) as (here, there):
+        run = await here.trigger(parent)
+        await here.clock.advance("30m")
+        children = (await here.list_runs(job=double)).runs
+        assert len(children) == 2
+        for child in children:
+            moved = await there.import_run(await here.export_run(child.id))
+            assert await there.result(moved) in (2, 4)
+            assert (await there.store.get_run(child.id)).parent_id is None
+            assert (await child.refresh()).status == "MOVED"
+        assert await here.result(run) in [child.id for child in children]
+
+
+async def test_a_call_that_failed_starts_all_children_again_elsewhere_and_not_at_home(make_two):
+    tally = Tally()
+
+    @job(retry=Retry.NEVER)
+    async def child(ctx, name: str) -> str:
+        tally[name] += 1
+        if name == "bad" and tally[name] == 1:
+            raise ValueError(name)
+        return name
+
+    @job(retry=Retry(max_attempts=2, min_delay="1h", max_delay="1h", jitter=False, children=True))
+    async def parent(ctx) -> list[str]:
+        return await ctx.call_many("many", child, ["good", "bad"])
+
+    async with make_two(parent, child) as (here, there):
+        for elsewhere in (False, True):
+            tally.clear()
+            run = await here.trigger(parent)
+            await here.clock.advance("30m")
+            assert ((await run.refresh()).status, run.attempt) == ("WAITING", 2)
+            where = there if elsewhere else here
+            moved = await where.import_run(await here.export_run(run.id))
+            assert await where.result(moved) == ["good", "bad"]
+            assert tally == {"good": 1 + elsewhere, "bad": 2}
 
 
 async def test_whoever_waits_hears_that_it_has_gone(make_two):

@@ -57,7 +57,8 @@ def timers(clock):
 
 WORKER_VERBS = [
     "claim_runs", "next_due", "beat", "leases", "mark_stale", "settle", "save_step", "save_failure",
-    "load_checkpoints", "read_logs", "gone_workers",
+    "load_checkpoints", "read_logs", "gone_workers", "create_token", "read_tokens", "create_children",
+    "get_runs",
 ]  # fmt: skip
 
 
@@ -74,8 +75,17 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
         return "flaky"
 
     @job
+    async def child(ctx, number: int):
+        return number
+
+    @job
     async def works(ctx, number: int):
         first = await ctx.step("first", tally.step(f"first-{number}"), number)
+        if number == 1:
+            assert await ctx.call_many("children", child, [5, 6]) == [5, 6]
+            token = await ctx.create_token("token", timeout="1h")
+            await outside.complete_token(token.id)
+            assert await token.wait() is None
         if number == 0:
             retry = Retry(max_attempts=2, min_delay="2s", max_delay="2s", jitter=False)
             await ctx.options(retry=retry).step("flaky", flaky)
@@ -87,8 +97,8 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
 
     async with (
         make_store() as store,
-        Process(store, clock, works, concurrency=3, warm_runs=1) as process,
-        Process(store, clock, worker=False),
+        Process(store, clock, works, child, concurrency=3, warm_runs=1) as process,
+        Process(store, clock, worker=False) as outside,
     ):
         runs, counted = [], None
         if verb in ("mark_stale", "gone_workers"):  # somebody died
@@ -107,6 +117,10 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
             types = await story(store, run)
             assert types.count("run.completed") == 1
         assert counted["failed"] >= 1
+        assert [
+            len((await process.list_runs(job=child)).runs),
+            len((await process.list_tokens()).tokens),
+        ] == [2, 1]
         assert all(count == 1 for name, count in tally.items() if name.startswith("second"))
         if counted["failed"]:
             downs, ups = process.heard("store.down"), process.heard("store.up")
@@ -405,19 +419,9 @@ async def test_a_direct_call_gets_the_stores_error():
 
 def test_every_verb_of_the_store_that_a_worker_calls_is_failed_here():
     from_outside = {
-        "create_runs",
-        "get_run",
-        "list_runs",
-        "load_steps",
-        "cancel_run",
-        "resume_run",
-        "move_run",
-        "import_run",
-        "delete_run",
-        "purge",
-        "read_events",
-        "get_meta",
-    }
+        "create_runs", "get_run", "list_runs", "load_steps", "cancel_run", "resume_run", "move_run",
+        "import_run", "delete_run", "purge", "read_events", "get_meta", "finish_token", "list_tokens",
+    }  # fmt: skip
     at_start_or_stop = {"register_worker", "unregister_worker", "set_meta"}
     assert set(VERBS) == {*WORKER_VERBS} | from_outside | at_start_or_stop
 

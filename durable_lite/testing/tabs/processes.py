@@ -23,33 +23,27 @@ __all__ = ["crash", "kill_renderer", "machine_asleep", "renderer_pid", "sleep_ma
 _SPIN = 0.2  # seconds
 _ROUNDS = 3
 _SILENCE = 0.3  # seconds without an answer
+_BUSY = 2.0  # seconds for a page that can answer, on a machine that does much else
 _PATIENCE = 10.0  # seconds
 
 _TRIES = 10
 
-# Whether a transaction on all of each database of the origin gets its turn.
+# Whether a transaction on all of each database of the origin gets its turn at once.
 _WRITES = """async () => {
-  for (const { name } of await indexedDB.databases()) {
-    const database = await new Promise((resolve, reject) => {
-      const opening = indexedDB.open(name);
-      opening.onsuccess = () => resolve(opening.result);
-      opening.onerror = () => reject(opening.error);
-    });
-    try {
-      if (!database.objectStoreNames.length) continue;
-      const transaction = database.transaction([...database.objectStoreNames], "readwrite");
-      const turn = await new Promise(resolve => {
-        transaction.oncomplete = () => resolve(true);
-        setTimeout(resolve, 500, false);
-      });
-      if (turn) continue;
-      transaction.abort();
-      return false;
-    } finally {
+  const done = request => new Promise((resolve, reject) => {
+    request.onsuccess = request.oncomplete = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const writes = async () => {
+    for (const { name } of await indexedDB.databases()) {
+      const database = await done(indexedDB.open(name));
+      const stores = [...database.objectStoreNames];
+      if (stores.length) await done(database.transaction(stores, "readwrite"));
       database.close();
     }
-  }
-  return true;
+    return true;
+  };
+  return Promise.race([writes(), new Promise(resolve => setTimeout(resolve, 1000, false))]);
 }"""
 _COMPUTE = "seconds => { const end = performance.now() + 1000 * seconds; while (performance.now() < end); }"
 
@@ -109,8 +103,9 @@ async def _keeps_others_waiting(page: Page) -> bool:
     for other in page.context.pages:
         if other is not page and urlsplit(other.url)[:2] == origin:
             with suppress(LeverFailed):  # it shares the process
-                found: bool = await answer(other.evaluate(_WRITES), "write to a database", timeout=_PATIENCE)
-                return not found
+                await answer(other.evaluate("0"), "answer", timeout=_BUSY)
+                writes: bool = await answer(other.evaluate(_WRITES), "write to a database", timeout=_PATIENCE)
+                return not writes
     return False
 
 
