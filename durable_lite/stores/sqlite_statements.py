@@ -118,10 +118,9 @@ ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 
 PROMOTE = """
 UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ? AND gated = 0
 """
-EXPIRED = f"SELECT {RUN} FROM {_EXPIRING} AND expires_at <= ? ORDER BY priority DESC, created_at, id"
+EXPIRED = f"SELECT {RUN} FROM {_EXPIRING} AND expires_at <= ?"
 DUE_GATED = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ? AND gated = 1
-ORDER BY priority DESC, created_at, id
 """
 BEST = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_claimable

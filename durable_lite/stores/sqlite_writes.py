@@ -83,12 +83,11 @@ def _let_come(cursor: Cursor, now: float) -> list[Change]:
     """What time brings: runs that are too late, that are due, that a rate lets start."""
     cursor.execute(sql.PROMOTE, (now,))
     changes: list[Change] = []
-    for found in cursor.execute(sql.EXPIRED, (now,)).fetchall():
-        row = RunRow._make(found)
+    for row in _in_order(cursor, sql.EXPIRED, now):
         _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
         changes += more
-    for found in cursor.execute(sql.DUE_GATED, (now,)).fetchall():
-        due = find(cursor, found[0])  # one before it may have changed it
+    for found in _in_order(cursor, sql.DUE_GATED, now):
+        due = find(cursor, found.id)  # one before it may have changed it
         if due is None or due.claimable or due.ready_at is None or due.ready_at > now:
             continue
         if due.status == Status.QUEUED:
@@ -101,6 +100,10 @@ def _let_come(cursor: Cursor, now: float) -> list[Change]:
         queues.forget_starts(cursor, now)
         queues.promote_all(cursor, now, changes)
     return changes
+
+
+def _in_order(cursor: Cursor, statement: str, now: float) -> list[RunRow]:
+    return sorted(map(RunRow._make, cursor.execute(statement, (now,)).fetchall()), key=order)
 
 
 def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Claim:

@@ -20,7 +20,8 @@ ROW = RunRow(
     attempt=1, first_attempt=1, recoveries=0, recovery_seq=0, generation=1, worker="w1", seq=2, executed=0.0,
     last_seen_at=NOW, stale_reason=None, max_duration=None, deadline=None, trigger="{}", environment=None,
     tags="[]", progress=None, metadata="{}", idempotency_key=None, idempotency_expires_at=None, key_live=0,
-    parent_id=None, awaited=0, remaining=None,
+    parent_id=None, awaited=0, remaining=None, interrupted=0, concurrency_key=None, gated=0, slot=0,
+    key_held=0, blocked=None, expires_at=None, debounce_key=None, debounce_until=None,
 )  # fmt: skip
 
 

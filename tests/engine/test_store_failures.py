@@ -58,7 +58,7 @@ def timers(clock):
 WORKER_VERBS = [
     "claim_runs", "next_due", "beat", "leases", "mark_stale", "settle", "save_step", "save_failure",
     "load_checkpoints", "read_logs", "gone_workers", "create_token", "read_tokens", "create_children",
-    "get_runs",
+    "get_runs", "list_triggers", "send_event",
 ]  # fmt: skip
 
 
@@ -86,6 +86,7 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
             token = await ctx.create_token("token", timeout="1h")
             await outside.complete_token(token.id)
             assert await token.wait() is None
+            await ctx.send_event("told", "told", number)
         if number == 0:
             retry = Retry(max_attempts=2, min_delay="2s", max_delay="2s", jitter=False)
             await ctx.options(retry=retry).step("flaky", flaky)
@@ -421,8 +422,9 @@ def test_every_verb_of_the_store_that_a_worker_calls_is_failed_here():
     from_outside = {
         "create_runs", "get_run", "list_runs", "load_steps", "cancel_run", "resume_run", "move_run",
         "import_run", "delete_run", "purge", "read_events", "get_meta", "finish_token", "list_tokens",
+            "fork_run", "list_queues", "pause_queue",
     }  # fmt: skip
-    at_start_or_stop = {"register_worker", "unregister_worker", "set_meta"}
+    at_start_or_stop = {"register_worker", "unregister_worker", "set_meta", "set_queues", "set_triggers"}
     assert set(VERBS) == {*WORKER_VERBS} | from_outside | at_start_or_stop
 
 
