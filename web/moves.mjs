@@ -1,6 +1,7 @@
 /** A run's way out of a store and into it, inside the transaction of one verb. */
 
 import { done } from "./database.mjs";
+import { Places } from "./queues.mjs";
 import { clear, existing, find, holderOfKey, put, record } from "./rows.mjs";
 import * as s from "./statuses.mjs";
 import { end } from "./waits.mjs";
@@ -17,11 +18,11 @@ export async function leave(t, id, now) {
   return end(t, run, "MOVED", now, "run.moved", data);
 }
 
-/** @param {Transaction} t @param {Moved} moved @param {number} now @returns {Promise<Run>} */
+/** @param {Transaction} t @param {Moved} moved @param {number} now */
 export async function arrive(t, moved, now) {
   const { id, job, idempotency_key: key, idempotency_expires_at: expires } = moved.run;
   const here = await find(t, id);
-  if (here && !(await isNews(t, moved, here))) return here;
+  if (here && !(await isNews(t, moved, here))) return { run: here, changes: [] };
   const live = key !== null && (expires === null || expires > now);
   const other = live ? await holderOfKey(t, job, key, now) : null;
   if (other && other.id !== id) {
@@ -37,8 +38,12 @@ export async function arrive(t, moved, now) {
     ...{ ...moved.run, generation: Math.max(moved.run.generation, here?.generation ?? 0) + 1 },
     ...{ claimable: ready_at === null || ready_at <= now ? 1 : 0, finished_at: null, output: null },
     ...{ worker: null, stale_reason: null, key_live: live ? 1 : 0 },
+    interrupted: moved.run.started_at !== null && moved.run.status !== "WAITING" ? 1 : 0,
   };
-  return record(t, put(t, row), now, "run.moved", { direction: "in" });
+  const places = new Places(t, now);
+  row.gated = await places.isGated(row);
+  const arrived = await record(t, put(t, row), now, "run.moved", { direction: "in" });
+  return { run: await places.take(arrived), changes: places.changes };
 }
 
 /**
