@@ -31,8 +31,8 @@ export class Bridge {
       const result = await /** @type {any} */ (this.store)[verb](...JSON.parse(given));
       answer = JSON.stringify([result ?? null]);
     } catch (raised) {
-      const error = /** @type {Error & {id?: string}} */ (raised);
-      answer = JSON.stringify({ name: error.name, message: error.message, id: error.id });
+      const error = /** @type {Error & {id?: string, key?: string}} */ (raised);
+      answer = JSON.stringify({ name: error.name, message: error.message, id: error.id, key: error.key });
     }
     if (!this.closed) this.answer(number, answer);
   }

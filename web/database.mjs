@@ -16,6 +16,12 @@ const STORES = {
       key: "index.key", // [job, idempotency_key]
       finished: ["finished_at", "id"],
       children: "index.parent", // parent_id, of unfinished ones
+      slot: "index.slot", // [queue, started, -priority, created_at, id] of those that have one
+      held: "index.held", // concurrency_key, of those that hold it
+      line: "index.line", // [blocked, queue or concurrency_key, started, -priority, created_at, id]
+      busy: "index.busy", // [concurrency_key, created_at, id] of unfinished ones
+      expiring: "index.expiring", // expires_at, of unfinished ones
+      debounce: "index.debounce", // [job, debounce_key, created_at, id]
       created: ["created_at", "id"],
       status: ["status", "created_at", "id"],
       job: ["job", "status", "created_at", "id"],
@@ -34,8 +40,14 @@ const STORES = {
       created: ["created_at", "id"],
       state: ["state", "created_at", "id"],
       run: ["run_id", "created_at", "id"],
+      event: ["name", "state"], // of waits for events: other tokens have no name
     },
   },
+  triggers: { keyPath: ["kind", "name", "job", "match"], indexes: { job: "job" } },
+  sent_events: { keyPath: "id", indexes: { at: "at" } },
+  queues: { keyPath: "name" },
+  starts: { keyPath: ["queue", "at", "run_id"] }, // first claims, of queues with a rate
+  more_keys: { keyPath: ["job", "idempotency_key"], indexes: { run: "run_id" } }, // of runs that stand for others
   meta: { keyPath: "key" },
 };
 
@@ -57,6 +69,31 @@ export function done(request) {
 /** All keys that begin with these parts. @param {...(string | number)} parts */
 export function under(...parts) {
   return IDBKeyRange.bound(parts, [...parts, []]); // an array comes after every text and number
+}
+
+/**
+ * In order, until `visit` says false.
+ * @param {IDBIndex | IDBObjectStore} source
+ * @param {IDBKeyRange | null} range
+ * @param {"next" | "prev"} direction
+ * @param {(row: any) => boolean | Promise<boolean>} visit
+ */
+export async function each(source, range, direction, visit) {
+  if (!range) return;
+  const request = source.openCursor(range, direction);
+  for (let cursor = await done(request); cursor; cursor = await next(request, cursor)) {
+    if (!(await visit(cursor.value))) return;
+  }
+}
+
+/**
+ * @template {IDBCursor} T
+ * @param {IDBRequest<T | null>} request
+ * @param {T} cursor
+ */
+export function next(request, cursor) {
+  cursor.continue();
+  return done(request);
 }
 
 /** The transaction was rolled back by `rollBack`; nothing of it has happened. */

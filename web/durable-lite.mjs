@@ -6,10 +6,13 @@ import { Leader } from "./leader.mjs";
 import { follow, mustRest } from "./lifecycle.mjs";
 import { Run } from "./run.mjs";
 import { checkOptions } from "./tab-options.mjs";
+import { nameOf } from "./trigger-options.mjs";
 import { makeId, newRun } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
-export { Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable } from "./statuses.mjs";
+export {
+  Busy, Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable,
+} from "./statuses.mjs";
 export { Run, RunFailed } from "./run.mjs";
 export { decode } from "./values.mjs";
 
@@ -93,7 +96,7 @@ export class Tab extends EventTarget {
   // Runs
 
   /**
-   * Store a new run; it executes here or in another tab of this origin.
+   * Store a new run; it executes here or in another tab of this origin. Throws `Busy` under `onBusy: "reject"`.
    * @param {string} job
    * @param {any} [payload]
    * @param {TriggerOptions} [options]
@@ -155,6 +158,21 @@ export class Tab extends EventTarget {
     const { read } = await import("./moving.mjs");
     const run = await this.store.import_run(read(text), now());
     return new Run(this, run.id, run);
+  }
+
+  /** Let no run of a queue start, nor go on after a wait; what executes goes on. @param {string} name */
+  async pauseQueue(name) {
+    await this.store.pause_queue(nameOf(name, "queue"), true, now());
+  }
+
+  /** Let them go on. @param {string} name */
+  async resumeQueue(name) {
+    await this.store.pause_queue(nameOf(name, "queue"), false, now());
+  }
+
+  /** The queues with limits, or that are or were paused, by name, and how many runs are there. */
+  queues() {
+    return this.store.list_queues();
   }
 
   /** Let go: what executes here is released, for another tab or the next visit. */

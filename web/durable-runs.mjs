@@ -37,8 +37,8 @@ th button { border: 0; padding: 0.15rem 0; color: var(--accent); overflow-wrap: 
 [data-is=executing] { color: var(--accent) !important }
 [data-is=completed], [data-is=kept] { color: var(--good) !important }
 [data-is=kept]::before { content: "◆ " }
-[data-is=failed], [data-is=error], [data-is=timed_out], [data-is=invalid_payload] { color: var(--bad) !important }
-[data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) !important }
+[data-is=failed], [data-is=error], [data-is=timed_out], [data-is=expired], [data-is=invalid_payload] { color: var(--bad) !important }
+[data-is=queued], [data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) !important }
 progress { width: 100%; min-width: 4rem; height: 0.5rem; vertical-align: middle; accent-color: var(--accent) }
 section button { margin-inline-end: 0.5rem }
 section { padding: 0.9rem 0.6rem }

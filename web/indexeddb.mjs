@@ -4,11 +4,15 @@
  */
 
 import { Bridge } from "./bridge.mjs";
+import { anyClaimable, anyWork, claimRuns } from "./claims.mjs";
 import { Connection } from "./connection.mjs";
+import { create, CREATING, fork, resume } from "./creating.mjs";
 import { done, under } from "./database.mjs";
+import { listTriggers, sendEvent, SENDING, setTriggers } from "./events.mjs";
 import { list, listTokens } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
-import { bare, claim, create, existing, find, forget, holderOfKey, log, put, record, refusal } from "./rows.mjs";
+import { limit, listQueues, nextDue, pause, Places } from "./queues.mjs";
+import { existing, find, forget, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
 import * as waits from "./waits.mjs";
@@ -21,8 +25,9 @@ import * as waits from "./waits.mjs";
 /** @typedef {import("./records.mjs").StoredEvent} StoredEvent */
 
 const WRITE = "readwrite";
-const ENDING = ["runs", "steps", "events", "leases"]; // what an outsider touches who ends a run
-const ALL = ["runs", "steps", "unfinished", "events", "logs", "tags", "tokens"]; // that a run has
+const PLACES = ["runs", "queues", "starts"];
+const ENDING = [...PLACES, "steps", "events", "leases"]; // what an outsider touches who ends a run
+const ALL = ["runs", "steps", "unfinished", "events", "logs", "tags", "tokens", "more_keys"]; // that a final run has
 
 /** @param {Step} a @param {Step} b */
 const byStart = (a, b) => indexedDB.cmp([a.started_at, a.path], [b.started_at, b.path]);
@@ -47,8 +52,15 @@ export class IndexedDBStore extends Connection {
 
   /** @param {import("./records.mjs").NewRun[]} runs */
   async create_runs(runs) {
-    const created = await this.transact(["runs", "events", "tags"], WRITE, (t) => create(t, runs));
-    this.announce(...created.map(({ run }) => ({ run_id: run.id, claimable: true, step: false })));
+    const { created, changes } = await this.transact(CREATING, WRITE, (t) => create(t, runs));
+    this.announce(...changes);
+    return created;
+  }
+
+  /** @param {import("./records.mjs").NewRun} run @param {Step[]} steps */
+  async fork_run(run, steps) {
+    const { created, changes } = await this.transact([...CREATING, "steps"], WRITE, (t) => fork(t, run, steps));
+    this.announce(...changes);
     return created;
   }
 
@@ -99,37 +111,15 @@ export class IndexedDBStore extends Connection {
   async claim_runs(worker, jobs, limit, now, via) {
     if (limit < 1) return [];
     // Asked first without a write, which would wait for others.
-    const any = await this.transact("runs", "readonly", async (t) => {
-      const runs = t.objectStore("runs");
-      if (await done(runs.index("due").getKey(IDBKeyRange.upperBound(now)))) return true;
-      for (const job of jobs) if (await done(runs.index("claimable").getKey(under(job)))) return true;
-      return false;
-    });
-    if (!any) return [];
-    const claims = await this.transact(["runs", "steps", "events", "leases"], WRITE, async (t) => {
-      const runs = t.objectStore("runs");
-      for (const row of await done(runs.index("due").getAll(IDBKeyRange.upperBound(now)))) {
-        put(t, { ...bare(row), claimable: 1 });
-      }
-      const best = [];
-      for (const job of new Set(jobs)) {
-        best.push(...(await done(runs.index("claimable").getAll(under(job), limit))));
-      }
-      best.sort((a, b) => indexedDB.cmp(a.index.claimable.slice(1), b.index.claimable.slice(1)));
-      const claims = [];
-      for (const row of best.slice(0, limit)) claims.push(await claim(t, bare(row), worker, now, via));
-      return claims;
-    });
-    this.announce(...claims.map(({ run }) => ({ run_id: run.id, claimable: false, step: false })));
+    if (!(await this.transact(PLACES, "readonly", (t) => anyWork(t, jobs, now)))) return [];
+    const { claims, changes } = await this.transact(ENDING, WRITE, (t) => claimRuns(t, worker, jobs, limit, now, via));
+    this.announce(...changes);
     return claims;
   }
 
   /** @returns {Promise<number | null>} */
   async next_due() {
-    return this.transact("runs", "readonly", async (t) => {
-      const cursor = await done(t.objectStore("runs").index("due").openKeyCursor());
-      return cursor ? /** @type {number} */ (cursor.key) : null;
-    });
+    return this.transact(PLACES, "readonly", nextDue);
   }
 
   /**
@@ -173,16 +163,12 @@ export class IndexedDBStore extends Connection {
    * @param {string[] | null} jobs
    */
   async outlook(jobs) {
-    return this.transact(["runs", "leases"], "readonly", async (t) => {
-      const runs = t.objectStore("runs");
-      let claimable = false;
-      for (const range of jobs === null ? [undefined] : jobs.map((job) => under(job))) {
-        claimable ||= (await done(runs.index("claimable").getKey(range ?? under()))) !== undefined;
-      }
-      const cursor = await done(runs.index("due").openKeyCursor());
+    return this.transact([...PLACES, "leases"], "readonly", async (t) => {
+      const claimable = await anyClaimable(t, jobs);
+      const due = await nextDue(t);
       /** @type {Lease[]} */
       const leases = await done(t.objectStore("leases").getAll());
-      return { claimable, due: cursor ? /** @type {number} */ (cursor.key) : null, leases };
+      return { claimable, due, leases };
     });
   }
 
@@ -203,7 +189,7 @@ export class IndexedDBStore extends Connection {
         t.objectStore("leases").delete(run.id);
         const row = {
           ...{ ...run, status: "STALE", claimable: 1, ready_at: null, generation: run.generation + 1 },
-          ...{ stale_reason: reason, last_seen_at: lease.heartbeat_at, executed: lease.executed },
+          ...{ stale_reason: reason, last_seen_at: lease.heartbeat_at, executed: lease.executed, interrupted: 1 },
         };
         const { worker, heartbeat_at } = lease;
         await record(t, row, now, "run.stale", { reason, worker, heartbeat_at });
@@ -224,7 +210,7 @@ export class IndexedDBStore extends Connection {
   async settle(id, generation, given) {
     const { status, at, seq } = given;
     const [released, final] = [status === "PENDING" ? 1 : 0, s.FINAL.includes(status)];
-    const stores = ["runs", "events", "leases", "logs", ...(given.wakes?.tokens?.length ? ["tokens"] : [])];
+    const stores = [...PLACES, "events", "leases", "logs", ...(given.wakes?.tokens?.length ? ["tokens"] : [])];
     const [refused, changes] = await this.transact(stores, WRITE, async (t) => {
       const run = await find(t, id);
       const no = refusal(run, generation);
@@ -241,18 +227,38 @@ export class IndexedDBStore extends Connection {
       const row = put(t, {
         ...{ ...run, status, generation: generation + released, seq, attempt: given.attempt },
         ...{ executed: given.executed, ready_at: come ? at : given.ready_at, remaining },
-        ...{ claimable: released, last_seen_at: at },
+        ...{ claimable: released, interrupted: released, last_seen_at: at },
         ...{ output: given.output, error: given.error, finished_at: final ? at : null },
         key_live: run.key_live && (!final || s.KEEPS_KEY.includes(status)) ? 1 : 0,
         ...{ progress: given.progress ?? run.progress, metadata: given.metadata ?? run.metadata },
       });
       for (const event of given.events) t.objectStore("events").add({ run_id: id, ...event });
       await log(t, given.logs);
-      const told = final ? await waits.tellParent(t, row, at) : [];
-      return [null, [{ run_id: id, claimable: !final, step: false }, ...told]];
+      const places = new Places(t, at);
+      places.tell(id, !final);
+      if (final) await waits.ended(row, places);
+      else if (!released) await places.leave(row);
+      return [null, places.changes];
     });
     this.announce(...changes);
     return refused;
+  }
+
+  // Queues
+
+  /** Whether each is paused stays. @param {import("./records.mjs").Queue[]} queues @param {number} now */
+  async set_queues(queues, now) {
+    this.announce(...(await this.transact(PLACES, WRITE, (t) => limit(t, queues, now))));
+  }
+
+  /** @param {string} name @param {boolean} paused @param {number} now */
+  async pause_queue(name, paused, now) {
+    this.announce(...(await this.transact(PLACES, WRITE, (t) => pause(t, name, paused, now))));
+  }
+
+  /** By name. @returns {Promise<import("./records.mjs").QueueState[]>} */
+  async list_queues() {
+    return this.transact(PLACES, "readonly", listQueues);
   }
 
   // Steps
@@ -369,7 +375,7 @@ export class IndexedDBStore extends Connection {
    */
   async create_children(id, generation, step, runs) {
     await this.saves.turn();
-    const stores = ["runs", "events", "tags", "steps", "unfinished"];
+    const stores = [...CREATING, "steps", "unfinished"];
     const { answer, changes } = await this.transact(stores, WRITE, (t) =>
       waits.createChildren(t, id, generation, step, runs),
     );
@@ -404,6 +410,25 @@ export class IndexedDBStore extends Connection {
     return this.transact("tokens", "readonly", (t) => listTokens(t, filter));
   }
 
+  // Events
+
+  /** @param {string[]} jobs @param {import("./records.mjs").TriggerRow[]} triggers */
+  async set_triggers(jobs, triggers) {
+    await this.transact("triggers", WRITE, (t) => setTriggers(t, jobs, triggers));
+  }
+
+  /** @param {string} kind @param {string} name */
+  async list_triggers(kind, name) {
+    return this.transact("triggers", "readonly", (t) => listTriggers(t, kind, name));
+  }
+
+  /** @param {import("./records.mjs").SentEvent} event @param {import("./records.mjs").NewRun[]} runs */
+  async send_event(event, runs) {
+    const { sent, changes } = await this.transact(SENDING, WRITE, (t) => sendEvent(t, event, runs));
+    this.announce(...changes);
+    return sent;
+  }
+
   // Steering from outside
 
   /** @param {string} id @param {number} now @returns {Promise<Run>} */
@@ -415,23 +440,9 @@ export class IndexedDBStore extends Connection {
 
   /** @param {string} id @param {number} now @returns {Promise<Run>} */
   async resume_run(id, now) {
-    const run = await this.transact(["runs", "steps", "events"], WRITE, async (t) => {
-      const run = await existing(t, id);
-      if (!s.RESUMABLE.includes(run.status)) {
-        throw new s.Conflict(`run ${id} is ${run.status}: only FAILED, TIMED_OUT and CANCELLED runs resume`);
-      }
-      const other = await holderOfKey(t, run.job, run.idempotency_key, now);
-      if (other) throw new s.Conflict(`run ${id} can't resume: run ${other.id} has its idempotency key now`);
-      const attempt = run.attempt + 1;
-      const row = {
-        ...{ ...run, status: "PENDING", generation: run.generation + 1, attempt, first_attempt: attempt },
-        ...{ recoveries: 0, executed: 0, output: null, error: null, finished_at: null, ready_at: null },
-        ...{ claimable: 1, key_live: run.idempotency_key === null ? 0 : 1 },
-        deadline: run.deadline !== null && run.deadline <= now ? null : run.deadline,
-      };
-      return record(t, row, now, "run.resumed", { by: "request", attempt });
-    });
-    this.announce({ run_id: id, claimable: true, step: false });
+    const stores = [...PLACES, "steps", "events", "more_keys"];
+    const { run, changes } = await this.transact(stores, WRITE, (t) => resume(t, id, now));
+    this.announce(...changes, { run_id: id, claimable: true, step: false });
     return run;
   }
 
@@ -444,8 +455,9 @@ export class IndexedDBStore extends Connection {
 
   /** @param {import("./records.mjs").Moved} moved @param {number} now @returns {Promise<Run>} */
   async import_run(moved, now) {
-    const run = await this.transact(ALL, WRITE, (t) => arrive(t, moved, now));
-    this.announce({ run_id: run.id, claimable: true, step: false });
+    const stores = [...PLACES, ...ALL];
+    const { run, changes } = await this.transact(stores, WRITE, (t) => arrive(t, moved, now));
+    this.announce(...changes, { run_id: run.id, claimable: true, step: false });
     return run;
   }
 

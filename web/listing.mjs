@@ -1,6 +1,6 @@
 /** Lists of runs and tokens, newest first, from the index that has the order already. */
 
-import { done } from "./database.mjs";
+import { each } from "./database.mjs";
 import { bare, find } from "./rows.mjs";
 import { TRANSITIONS } from "./statuses.mjs";
 
@@ -19,7 +19,7 @@ export async function list(t, filter) {
   const found = [];
   const runs = t.objectStore("runs");
   if (tag !== null) {
-    await each(t.objectStore("tags"), newest(filter, [tag]), async (row) => {
+    await each(t.objectStore("tags"), newest(filter, [tag]), "prev", async (row) => {
       const run = await find(t, row.run_id);
       if (run && (!job || run.job === job) && (!statuses || statuses.includes(run.status))) found.push(run);
       return found.length < limit;
@@ -31,7 +31,7 @@ export async function list(t, filter) {
   for (const status of wanted === null ? [null] : new Set(wanted)) {
     const most = found.length + limit;
     const prefix = status === null ? [] : job === null ? [status] : [job, status];
-    await each(index, newest(filter, prefix), (row) => found.push(bare(row)) < most);
+    await each(index, newest(filter, prefix), "prev", (row) => found.push(bare(row)) < most);
   }
   found.sort((a, b) => indexedDB.cmp([b.created_at, b.id], [a.created_at, a.id]));
   return found.slice(0, limit);
@@ -48,7 +48,7 @@ export async function listTokens(t, filter) {
   const found = [];
   const index = t.objectStore("tokens").index(run_id !== null ? "run" : state !== null ? "state" : "created");
   const prefix = [run_id ?? state].filter((part) => part !== null);
-  await each(index, newest(filter, prefix), (token) => {
+  await each(index, newest(filter, prefix), "prev", (token) => {
     if (state === null || token.state === state) found.push(token); // a run has few
     return found.length < limit;
   });
@@ -68,24 +68,4 @@ function newest({ created_after = null, created_before = null, cursor = null }, 
     if (end && indexedDB.cmp([...prefix, ...end], upper) < 0) upper = [...prefix, ...end];
   }
   return indexedDB.cmp(lower, upper) < 0 ? IDBKeyRange.bound(lower, upper, false, true) : null;
-}
-
-/**
- * Newest first, until `visit` says false.
- * @param {IDBIndex | IDBObjectStore} source
- * @param {IDBKeyRange | null} range
- * @param {(row: any) => boolean | Promise<boolean>} visit
- */
-async function each(source, range, visit) {
-  if (!range) return;
-  const request = source.openCursor(range, "prev");
-  for (let cursor = await done(request); cursor; cursor = await next(request, cursor)) {
-    if (!(await visit(cursor.value))) return;
-  }
-}
-
-/** @param {IDBRequest<IDBCursorWithValue | null>} request @param {IDBCursorWithValue} cursor */
-function next(request, cursor) {
-  cursor.continue();
-  return done(request);
 }

@@ -1,6 +1,7 @@
 /** A run's way out of a store and into it, inside the transaction of one verb. */
 
 import { done, under } from "./database.mjs";
+import { Places } from "./queues.mjs";
 import { existing, find, forget, holderOfKey, put, record } from "./rows.mjs";
 import * as s from "./statuses.mjs";
 import { end } from "./waits.mjs";
@@ -41,11 +42,11 @@ async function stays(t, { id, awaited, parent_id }) {
   return parent && !s.FINAL.includes(parent.status) ? `is awaited by run ${parent_id}` : null;
 }
 
-/** @param {Transaction} t @param {Moved} moved @param {number} now @returns {Promise<Run>} */
+/** @param {Transaction} t @param {Moved} moved @param {number} now */
 export async function arrive(t, moved, now) {
   const { id, job, idempotency_key: key, idempotency_expires_at: expires } = moved.run;
   const here = await find(t, id);
-  if (here && !(await isNews(t, moved, here))) return here;
+  if (here && !(await isNews(t, moved, here))) return { run: here, changes: [] };
   for (const token of moved.tokens) {
     const there = await done(t.objectStore("tokens").get(token.id));
     if (there && there.run_id !== id) {
@@ -68,8 +69,12 @@ export async function arrive(t, moved, now) {
     ...{ ...moved.run, generation: Math.max(moved.run.generation, here?.generation ?? 0) + 1 },
     ...{ claimable: ready_at === null || ready_at <= now ? 1 : 0, finished_at: null, output: null },
     ...{ worker: null, stale_reason: null, key_live: live ? 1 : 0 },
+    interrupted: moved.run.started_at !== null && moved.run.status !== "WAITING" ? 1 : 0,
   };
-  return record(t, put(t, row), now, "run.moved", { direction: "in" });
+  const places = new Places(t, now);
+  row.gated = await places.isGated(row);
+  const arrived = await record(t, put(t, row), now, "run.moved", { direction: "in" });
+  return { run: await places.take(arrived), changes: places.changes };
 }
 
 /**

@@ -55,7 +55,8 @@ const DOCUMENT = ["format", "durable_lite", "run", "steps", "events", "logs", "t
 /** What a run is while it is nowhere. */
 const NOWHERE = {
   ...{ claimable: 0, finished_at: null, output: null, worker: null, stale_reason: null, key_live: 0 },
-  ...{ parent_id: null, awaited: 0, remaining: null },
+  ...{ parent_id: null, awaited: 0, remaining: null, interrupted: 0, concurrency_key: null, gated: 0, slot: 0 },
+  ...{ key_held: 0, blocked: null, expires_at: null, debounce_key: null, debounce_until: null },
 };
 
 // Out of a store
@@ -297,7 +298,7 @@ const HALVES = /\p{Cs}/u;
 const SEGMENT = /^(?:[^/%\x00-\x1f\x7f-\x9f]|%25|%2F)+$/;
 export const TYPES = [
   ...["run.triggered", "run.claimed", "run.stale", "run.resumed", "run.waiting", "run.retrying", "run.released"],
-  ...["run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.moved", "step.failed"],
+  ...["run.completed", "run.failed", "run.cancelled", "run.timed_out", "run.expired", "run.moved", "step.failed"],
 ];
 
 /** @param {string} value */

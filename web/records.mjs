@@ -25,6 +25,12 @@
  * @property {Moment | null} [idempotency_expires_at]
  * @property {string | null} [parent_id]
  * @property {number} [awaited]
+ * @property {string | null} [concurrency_key]
+ * @property {string} [on_busy]
+ * @property {Moment | null} [expires_at]
+ * @property {string | null} [debounce_key]
+ * @property {string} [debounce_mode]
+ * @property {Moment | null} [debounce_until]
  */
 
 /**
@@ -67,6 +73,34 @@
  * @property {string | null} parent_id
  * @property {number} awaited
  * @property {number | null} remaining
+ * @property {number} interrupted
+ * @property {string | null} concurrency_key
+ * @property {number} gated
+ * @property {number} slot
+ * @property {number} key_held
+ * @property {string | null} blocked
+ * @property {Moment | null} expires_at
+ * @property {string | null} debounce_key
+ * @property {Moment | null} debounce_until
+ */
+
+/**
+ * The limits of one queue; null is no limit.
+ * @typedef {object} Queue
+ * @property {string} name
+ * @property {number | null} concurrency
+ * @property {number | null} rate
+ * @property {number | null} period
+ * @property {string} key_scope
+ * @property {number} paused
+ */
+
+/**
+ * A queue, and how many runs stand in it and have a place.
+ * @typedef {object} QueueState
+ * @property {Queue} queue
+ * @property {number} queued
+ * @property {number} taken
  */
 
 /**
@@ -135,6 +169,33 @@
  * @property {string | null} error
  * @property {string | null} name
  * @property {string | null} match
+ */
+
+/**
+ * What starts a job besides a trigger.
+ * @typedef {object} TriggerRow
+ * @property {string} job
+ * @property {string} kind
+ * @property {string} name
+ * @property {string} match
+ * @property {string | null} version
+ * @property {string} queue
+ */
+
+/**
+ * @typedef {object} SentEvent
+ * @property {string} id
+ * @property {string} name
+ * @property {string} payload
+ * @property {Moment} at
+ */
+
+/**
+ * What became of an event.
+ * @typedef {object} Sent
+ * @property {boolean} fresh
+ * @property {string[]} runs
+ * @property {number} waits
  */
 
 /**

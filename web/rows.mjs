@@ -8,6 +8,12 @@ import * as s from "./statuses.mjs";
 /** @typedef {import("./records.mjs").Refusal} Refusal */
 /** @typedef {IDBTransaction} Transaction */
 
+/** In this order runs are claimed, and take places. @param {Run} run */
+export const order = (run) => [-run.priority, run.created_at, run.id];
+
+/** @param {Run} a @param {Run} b */
+export const inOrder = (a, b) => indexedDB.cmp(order(a), order(b));
+
 /**
  * A run as it is kept: with what its indexes need.
  * @param {Run} run
@@ -15,10 +21,19 @@ import * as s from "./statuses.mjs";
 function kept(run) {
   /** @type {Record<string, any>} */
   const index = {};
-  if (run.claimable) index.claimable = [run.job, -run.priority, run.created_at, run.id];
+  const [{ job, queue, concurrency_key: key, created_at, id }, started] = [run, run.started_at === null ? 0 : 1];
+  if (run.claimable) index.claimable = [job, ...order(run)];
   else if (run.ready_at !== null) index.due = run.ready_at;
-  if (run.key_live && run.idempotency_key !== null) index.key = [run.job, run.idempotency_key];
-  if (run.parent_id !== null && !s.FINAL.includes(run.status)) index.parent = run.parent_id;
+  if (run.key_live && run.idempotency_key !== null) index.key = [job, run.idempotency_key];
+  if (run.slot) index.slot = [queue, started, ...order(run)];
+  if (run.key_held) index.held = key;
+  if (run.blocked === "queue") index.line = [run.blocked, queue, started, ...order(run)];
+  if (run.blocked === "key") index.line = [run.blocked, key, 0, ...order(run)];
+  if (run.debounce_key !== null) index.debounce = [job, run.debounce_key, created_at, id];
+  if (s.FINAL.includes(run.status)) return { ...run, index };
+  if (run.parent_id !== null) index.parent = run.parent_id;
+  if (key !== null) index.busy = [key, created_at, id];
+  if (run.expires_at !== null) index.expiring = run.expires_at;
   return { ...run, index };
 }
 
@@ -60,7 +75,7 @@ export function refusal(run, generation) {
 }
 
 /** The last seq of a run in one store. @param {Transaction} t @param {string} store @param {string} id */
-async function lastSeq(t, store, id) {
+export async function lastSeq(t, store, id) {
   const cursor = await done(t.objectStore(store).openKeyCursor(under(id), "prev"));
   return cursor ? /** @type {[string, number]} */ (cursor.primaryKey)[1] : 0;
 }
@@ -88,44 +103,24 @@ export async function record(t, run, at, type, data) {
  * @param {number} now
  */
 export async function holderOfKey(t, job, key, now) {
-  const row = (key ?? null) === null ? null : await done(t.objectStore("runs").index("key").get([job, key ?? ""]));
-  if (!row) return null;
-  const run = bare(row);
-  if (run.idempotency_expires_at === null || run.idempotency_expires_at > now) return run;
-  put(t, { ...run, key_live: 0 });
-  return null;
-}
-
-/**
- * Each run is new, or there already, or a live idempotency key answers.
- * @param {Transaction} t
- * @param {import("./records.mjs").NewRun[]} runs
- * @returns {Promise<{run: Run, disposition: string}[]>}
- */
-export async function create(t, runs) {
-  const created = [];
-  for (const given of runs) {
-    const before = await find(t, given.id);
-    const holder = before ?? (await holderOfKey(t, given.job, given.idempotency_key, given.created_at));
-    if (holder) {
-      created.push({ run: holder, disposition: before ? "created" : "idempotent" });
-      continue;
-    }
-    const run = put(t, { ...s.firstRow(given), seq: 1 });
-    const at = run.created_at;
-    t.objectStore("events").add({ run_id: run.id, seq: 1, at, type: "run.triggered", data: "{}" });
-    for (const tag of JSON.parse(run.tags)) {
-      t.objectStore("tags").put({ tag, created_at: run.created_at, run_id: run.id });
-    }
-    created.push({ run, disposition: "created" });
+  if ((key ?? null) === null) return null;
+  const of = [job, key ?? ""];
+  const row = await done(t.objectStore("runs").index("key").get(of));
+  if (row) {
+    const run = bare(row);
+    if (run.idempotency_expires_at === null || run.idempotency_expires_at > now) return run;
+    put(t, { ...run, key_live: 0 });
   }
-  return created;
+  const more = await done(t.objectStore("more_keys").get(of));
+  const run = more && (more.expires_at === null || more.expires_at > now) ? await find(t, more.run_id) : undefined;
+  return run && (!s.FINAL.includes(run.status) || s.KEEPS_KEY.includes(run.status)) ? run : null;
 }
 
 /** All that it has. @param {Transaction} t @param {Run} run */
 export async function forget(t, run) {
-  const tokens = t.objectStore("tokens");
+  const [tokens, keys] = [t.objectStore("tokens"), t.objectStore("more_keys")];
   for (const id of await done(tokens.index("run").getAllKeys(under(run.id)))) tokens.delete(id);
+  for (const key of await done(keys.index("run").getAllKeys(run.id))) keys.delete(key);
   for (const store of ["steps", "unfinished", "events", "logs"]) t.objectStore(store).delete(under(run.id));
   for (const tag of JSON.parse(run.tags)) t.objectStore("tags").delete([tag, run.created_at, run.id]);
   t.objectStore("runs").delete(run.id);
@@ -157,38 +152,4 @@ export async function putStep(t, step) {
 /** @param {Transaction} t @param {import("./records.mjs").LogLine[]} lines */
 export async function log(t, lines) {
   for (const line of lines) await added(t.objectStore("logs").add(line)); // the first of a number counts
-}
-
-/**
- * @param {Transaction} t
- * @param {Run} run
- * @param {string} worker
- * @param {number} now
- * @param {string} via
- */
-export async function claim(t, run, worker, now, via) {
-  s.check(run.id, run.status, "EXECUTING");
-  const [generation, fresh] = [run.generation + 1, run.started_at === null];
-  const checkpoint = fresh ? 0 : await lastSeq(t, "steps", run.id);
-  let seq = Math.max(run.seq, checkpoint, fresh ? 0 : await lastSeq(t, "events", run.id)) + 1;
-  const [recoveries, recovery_seq] = s.recovered(run, checkpoint);
-  const events = t.objectStore("events");
-  const claimed = { worker, generation, attempt: run.attempt, from: run.status };
-  events.add({ run_id: run.id, seq, at: now, type: "run.claimed", data: JSON.stringify(claimed) });
-  if (!fresh && run.status !== "WAITING") {
-    const replayed = await done(t.objectStore("steps").count(under(run.id)));
-    const gap = run.last_seen_at === null ? 0 : Math.max(0, now - run.last_seen_at);
-    const resumed = { replayed, gap_ms: Math.round(gap * 1000) };
-    seq += 1;
-    events.add({ run_id: run.id, seq, at: now, type: "run.resumed", data: JSON.stringify(resumed) });
-  }
-  t.objectStore("leases").put({
-    ...{ run_id: run.id, generation, worker, heartbeat_at: now, via },
-    executed: run.executed,
-  });
-  const row = put(t, {
-    ...{ ...run, status: "EXECUTING", ready_at: null, claimable: 0, worker, stale_reason: null, generation },
-    ...{ recoveries, recovery_seq, seq, started_at: run.started_at ?? now, last_seen_at: now, remaining: null },
-  });
-  return { run: row, status: run.status, fresh };
 }

@@ -28,7 +28,7 @@ export class Run extends EventTarget {
    * @param {import("./durable-lite.mjs").Tab} tab
    * @param {string} id
    * @param {Row | null} [row] as it was when last looked at
-   * @param {string | null} [disposition] of a trigger: "created" or "idempotent"
+   * @param {string | null} [disposition] of a trigger: "created", "idempotent" or "coalesced"
    */
   constructor(tab, id, row = null, disposition = null) {
     super();

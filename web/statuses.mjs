@@ -2,27 +2,29 @@
 
 /** From which status a run may go to which; the same table as in Python, kept equal by a test. */
 export const TRANSITIONS = {
-  PENDING: ["EXECUTING", "CANCELLED", "MOVED"],
+  PENDING: ["EXECUTING", "QUEUED", "EXPIRED", "CANCELLED", "MOVED"],
+  QUEUED: ["PENDING", "EXPIRED", "TIMED_OUT", "CANCELLED", "MOVED"],
   EXECUTING: [
     ...["COMPLETED", "FAILED", "TIMED_OUT", "INVALID_PAYLOAD", "WAITING", "STALE", "PENDING", "CANCELLED", "MOVED"],
   ],
   STALE: ["EXECUTING", "CANCELLED", "MOVED"],
-  WAITING: ["EXECUTING", "CANCELLED", "MOVED"],
+  WAITING: ["EXECUTING", "QUEUED", "CANCELLED", "MOVED"],
   COMPLETED: [],
   FAILED: ["PENDING"],
   CANCELLED: ["PENDING"],
   TIMED_OUT: ["PENDING"],
+  EXPIRED: [],
   INVALID_PAYLOAD: [],
   MOVED: ["PENDING", "WAITING"],
 };
 export const RESUMABLE = ["FAILED", "CANCELLED", "TIMED_OUT"];
-export const FINAL = [...RESUMABLE, "COMPLETED", "INVALID_PAYLOAD", "MOVED"];
+export const FINAL = [...RESUMABLE, "COMPLETED", "EXPIRED", "INVALID_PAYLOAD", "MOVED"];
 
 /** A finished run with one of these still holds its idempotency key. */
 export const KEEPS_KEY = ["COMPLETED", "MOVED"];
 
-/** What the holder of a run can't make of it: `mark_stale` and `move_run` are for others. */
-export const OTHERS = ["STALE", "MOVED"];
+/** What the holder of a run can't make of it: that is for others. */
+export const OTHERS = ["STALE", "EXPIRED", "MOVED"];
 
 /** Stale for these reasons means that the worker disappeared without waking or releasing. */
 const DISAPPEARED = ["heartbeat", "worker gone"];
@@ -36,6 +38,15 @@ export class DurableError extends Error {
   }
 }
 export class Conflict extends DurableError {}
+/** `onBusy: "reject"`: the unfinished run `id` has the concurrency key; nothing was stored. */
+export class Busy extends Conflict {
+  /** @param {string} key @param {string} id */
+  constructor(key, id) {
+    super(`run ${id} has the concurrency key ${key}`);
+    this.key = key;
+    this.id = id;
+  }
+}
 export class StoreError extends DurableError {}
 export class StoreUnavailable extends StoreError {}
 export class SchemaTooNew extends StoreError {}
@@ -69,10 +80,11 @@ export function check(id, from, to) {
  * @param {import("./records.mjs").NewRun} run
  * @returns {import("./records.mjs").Run}
  */
-export function firstRow(run) {
+export function firstRow({ on_busy, debounce_mode, ...run }) {
   return {
     ...{ max_duration: null, deadline: null, trigger: "{}", environment: null, tags: "[]" },
     ...{ idempotency_key: null, idempotency_expires_at: null, parent_id: null, awaited: 0 },
+    ...{ concurrency_key: null, expires_at: null, debounce_key: null, debounce_until: null },
     ...run,
     status: "PENDING",
     claimable: run.ready_at <= run.created_at ? 1 : 0,
@@ -94,6 +106,7 @@ export function firstRow(run) {
     progress: null,
     metadata: "{}",
     remaining: null,
+    ...{ interrupted: 0, gated: 0, slot: 0, key_held: 0, blocked: null },
   };
 }
 

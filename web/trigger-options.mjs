@@ -45,6 +45,15 @@ export function seconds(value, option, allowZero = false) {
   return result + 0; // -0 is 0
 }
 
+/** The same, or null for null. @param {unknown} value @param {string} option */
+export const optionalSeconds = (value, option) => (value === null ? null : seconds(value, option));
+
+/** @param {unknown} value @param {string} option @param {string[]} choices */
+export function oneOf(value, option, choices) {
+  if (choices.includes(/** @type {any} */ (value))) return;
+  throw new InvalidOption(option, `expected one of ${choices.join(", ")}, got ${described(value)}`);
+}
+
 /** The epoch seconds of a Date, or of such seconds. @param {unknown} value @param {string} option */
 export function moment(value, option) {
   const result = value instanceof Date ? value.getTime() / 1000 : value;
@@ -70,12 +79,12 @@ export function tagsText(tags) {
 }
 
 /**
- * An idempotency key as JSON text: a string, or an Array of strings, numbers, booleans and nulls. Equal
+ * A trigger's key as JSON text: a string, or an Array of strings, numbers, booleans and nulls. Equal
  * parts give Python's own text: a number is its `float` unless whole and below 2^53, a BigInt its `int`.
  * @param {unknown} parts
+ * @param {string} [option]
  */
-export function canonical(parts) {
-  const option = "idempotencyKey";
+export function canonical(parts, option = "idempotencyKey") {
   if (typeof parts !== "string" && !Array.isArray(parts)) {
     throw new InvalidOption(option, `expected a string or a list of parts, got ${described(parts)}`);
   }

@@ -3,8 +3,10 @@
  * of one verb.
  */
 
+import { create } from "./creating.mjs";
 import { done } from "./database.mjs";
-import { added, bare, create, existing, find, forget, put, putStep, record, refusal } from "./rows.mjs";
+import { Places } from "./queues.mjs";
+import { added, bare, existing, find, forget, put, putStep, record, refusal } from "./rows.mjs";
 import * as s from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
@@ -78,15 +80,13 @@ export async function readTokens(t, ids, now) {
  * @param {number} generation
  * @param {Step} step
  * @param {import("./records.mjs").NewRun[]} runs
- * @returns {Promise<{answer: {run: Run, disposition: string}[] | Refusal, changes: Change[]}>}
+ * @returns {Promise<{answer: import("./creating.mjs").Created[] | Refusal, changes: Change[]}>}
  */
 export async function createChildren(t, id, generation, step, runs) {
   const no = refusal(await find(t, id), generation);
   if (no) return { answer: no, changes: [] };
-  const created = await create(t, runs);
-  const ids = created.map(({ run }) => run.id);
-  await putStep(t, { ...step, ref: ids.join("\n") });
-  const changes = ids.map((run_id) => ({ run_id, claimable: true, step: false }));
+  const { created, changes } = await create(t, runs);
+  await putStep(t, { ...step, ref: created.map(({ run }) => run.id).join("\n") });
   return { answer: created, changes: [...changes, { run_id: id, claimable: false, step: true }] };
 }
 
@@ -133,9 +133,10 @@ export async function purge(t, before, limit) {
  * @param {number} now
  * @param {string} type
  * @param {object} data
+ * @param {Places} [places]
  * @returns {Promise<{run: Run, changes: Change[]}>}
  */
-export async function end(t, run, status, now, type, data) {
+export async function end(t, run, status, now, type, data, places = new Places(t, now)) {
   s.check(run.id, run.status, status);
   /** @type {import("./records.mjs").Lease | undefined} */
   const lease = await done(t.objectStore("leases").get(run.id));
@@ -145,9 +146,16 @@ export async function end(t, run, status, now, type, data) {
     ...(lease && { executed: lease.executed, last_seen_at: lease.heartbeat_at }),
     remaining: null,
   };
-  const ended = await record(t, row, now, type, data);
-  const changes = [{ run_id: run.id, claimable: false, step: false }, ...(await tellParent(t, ended, now))];
-  return { run: ended, changes };
+  const recorded = await record(t, row, now, type, data);
+  places.tell(run.id, false);
+  return { run: await ended(recorded, places), changes: places.changes };
+}
+
+/** What the end of a run lets others do. @param {Run} run @param {Places} places @returns {Promise<Run>} */
+export async function ended(run, places) {
+  const row = await places.leave(run);
+  await tellParent(row, places);
+  return row;
 }
 
 /**
@@ -157,36 +165,32 @@ export async function end(t, run, status, now, type, data) {
  * @param {number} now
  */
 export async function cancel(t, id, now) {
+  const places = new Places(t, now);
   const cancelled = (/** @type {Run} */ run, /** @type {object} */ data) =>
-    end(t, { ...run, key_live: 0 }, "CANCELLED", now, "run.cancelled", data);
+    end(t, { ...run, key_live: 0 }, "CANCELLED", now, "run.cancelled", data, places);
   const { run, changes } = await cancelled(await existing(t, id), {});
   const parents = [id];
   for (const parent of parents) {
     for (const row of await done(t.objectStore("runs").index("children").getAll(parent))) {
-      changes.push(...(await cancelled(bare(row), { parent })).changes);
+      await cancelled(row.gated ? await existing(t, row.id) : bare(row), { parent }); // it may have a place by now
       parents.push(row.id);
     }
   }
   return { run, changes };
 }
 
-/**
- * A run has ended: its parent may wait for that.
- * @param {Transaction} t
- * @param {Run} child
- * @param {number} now
- * @returns {Promise<Change[]>} what to announce
- */
-export async function tellParent(t, child, now) {
+/** A run has ended: its parent may wait for that. @param {Run} child @param {Places} places */
+async function tellParent(child, places) {
+  const { t, now } = places;
   const parent = child.awaited && child.parent_id !== null ? await find(t, child.parent_id) : undefined;
-  if (!parent) return [];
+  if (!parent) return;
   let woken = false;
   if (waits(parent)) {
     const left = child.status === "COMPLETED" ? Math.max(parent.remaining - 1, 0) : 0;
     woken = left === 0;
     put(t, { ...(woken ? due(parent, now) : parent), remaining: left });
   }
-  return [{ run_id: parent.id, claimable: woken, step: false }];
+  places.tell(parent.id, woken);
 }
 
 /**

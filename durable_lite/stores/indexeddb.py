@@ -27,10 +27,13 @@ from ..records import (
     Refusal,
     RunFilter,
     RunRow,
+    Sent,
+    SentEvent,
     Settlement,
     StepRow,
     TokenFilter,
     TokenRow,
+    TriggerRow,
 )
 
 __all__ = ["IndexedDBStore"]
@@ -137,6 +140,10 @@ class IndexedDBStore(Store):
 
     async def create_runs(self, runs: Sequence[NewRun]) -> list[Created]:
         return _created(await self._call("create_runs", [run._asdict() for run in runs]))
+
+    async def fork_run(self, run: NewRun, steps: Sequence[StepRow]) -> Created:
+        created = await self._call("fork_run", run._asdict(), [step._asdict() for step in steps])
+        return Created(_row(RunRow, created["run"]), created["disposition"])
 
     async def get_run(self, run_id: str) -> RunRow | None:
         run = await self._call("get_run", run_id)
@@ -251,6 +258,18 @@ class IndexedDBStore(Store):
 
     async def list_tokens(self, filter: TokenFilter) -> list[TokenRow]:
         return [_row(TokenRow, token) for token in await self._call("list_tokens", filter._asdict())]
+
+    # Events
+
+    async def set_triggers(self, jobs: Sequence[str], triggers: Sequence[TriggerRow]) -> None:
+        await self._call("set_triggers", list(jobs), [trigger._asdict() for trigger in triggers])
+
+    async def list_triggers(self, kind: str, name: str) -> list[TriggerRow]:
+        return [_row(TriggerRow, row) for row in await self._call("list_triggers", kind, name)]
+
+    async def send_event(self, event: SentEvent, runs: Sequence[NewRun]) -> Sent:
+        sent = await self._call("send_event", event._asdict(), [run._asdict() for run in runs])
+        return Sent(sent["fresh"], tuple(sent["runs"]), sent["waits"])
 
     # Steering from outside
 

@@ -261,7 +261,7 @@ class MemoryStore(MemoryEvents):
             for child in list(self._runs.values()):
                 if child.parent_id == parent.id and child.status not in FINAL:
                     data = ev.cancelled_with(parent.id)
-                    child = child._replace(key_live=0)
+                    child = self._runs[child.id]._replace(key_live=0)  # it may have got a place just now
                     families.append(self._end(child, Status.CANCELLED, now, EventType.CANCELLED, data))
         return row
 

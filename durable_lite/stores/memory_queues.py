@@ -57,15 +57,15 @@ class MemoryQueues(MemoryTables):
         if row.concurrency_key is not None and not row.key_held:
             holders = self._holders(row.concurrency_key)
             if any(not _goes_before(row, holder) for holder in holders):
-                self._block(row, "key")
+                self._block(row, "key", now)
                 return
             for holder in holders:
                 freed = holder.queue if holder.slot else None
-                self._block(holder._replace(key_held=0, slot=0), "key")
+                self._block(holder._replace(key_held=0, slot=0), "key", now)
             row = row._replace(key_held=1)
         if is_limited(self._queues.get(row.queue)) and not row.slot:
             if any(order(one) < order(row) for one in self._next_in_line(row.queue, now)):
-                self._block(row, "queue")  # a rate lets others start by now, who have stood here for longer
+                self._block(row, "queue", now)  # a rate lets others start by now, who were here before
                 self._promote(row.queue, now)
                 self._promote(freed, now)
                 return
@@ -75,10 +75,10 @@ class MemoryQueues(MemoryTables):
                 ]
                 last = max(unstarted, key=order, default=None)
                 if last is None or self._queues[row.queue].paused or order(last) < order(row):
-                    self._block(row, "queue")
+                    self._block(row, "queue", now)
                     self._promote(freed, now)
                     return
-                self._block(last._replace(slot=0), "queue")
+                self._block(last._replace(slot=0), "queue", now)
             row = row._replace(slot=1)
         if row.status == Status.QUEUED:
             check(row.id, row.status, Status.PENDING)
@@ -93,7 +93,8 @@ class MemoryQueues(MemoryTables):
         if row.gated and row.claimable:
             self._ready(row._replace(claimable=0), now)
 
-    def _block(self, row: RunRow, place: str) -> None:
+    def _block(self, row: RunRow, place: str, now: float) -> None:
+        self._forget_starts(now)  # what is still to come for this line begins here
         if row.status != Status.QUEUED:
             check(row.id, row.status, Status.QUEUED)
         self._runs[row.id] = row._replace(
@@ -167,6 +168,7 @@ class MemoryQueues(MemoryTables):
     def _gate(self, name: str, now: float) -> None:
         """The limits of a queue have changed."""
         limited = is_limited(self._queues[name])
+        self._forget_starts(now)
         for row in list(self._runs.values()):
             if row.queue != name or row.status in FINAL:
                 continue
@@ -175,7 +177,7 @@ class MemoryQueues(MemoryTables):
             if held or not limited:
                 self._runs[row.id] = row._replace(slot=int(limited))
             elif row.claimable:
-                self._block(row._replace(slot=0), "queue")
+                self._block(row._replace(slot=0), "queue", now)
         self._promote(name, now)
 
     def _next_place(self) -> float | None:

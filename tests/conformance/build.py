@@ -19,6 +19,7 @@ from durable_lite.records import (
     LogRow,
     NewEvent,
     NewRun,
+    QueueRow,
     Refusal,
     RunRow,
     Settlement,
@@ -26,6 +27,7 @@ from durable_lite.records import (
     TokenRow,
 )
 from durable_lite.status import FINAL, OTHERS, Status
+from tests.conformance.state import everything
 
 NOW = 1000.0
 
@@ -34,6 +36,12 @@ CLAIMABLE_LAST = sorted(Status, key=lambda status: (status == Status.PENDING, st
 
 # The final statuses that the holder of a run gives it.
 SETTLED = FINAL - OTHERS
+
+# What a run can be that was claimed once.
+STARTED = frozenset(Status) - {Status.EXPIRED}
+
+# `bring` makes runs QUEUED in this queue, which is paused.
+HELD = "held"
 
 EVENT_OF = {
     Status.COMPLETED: EventType.COMPLETED,
@@ -124,6 +132,11 @@ async def claim(
     return await store.claim_runs(worker, jobs, limit, now, "lease")
 
 
+async def ids(store: Store, **options: Any) -> list[str]:
+    """Of those that a claim takes, in its order."""
+    return [found.run.id for found in await claim(store, **options)]
+
+
 async def executing(
     store: Store, id: str = "r", *, worker: str = "w", now: float = NOW, **fields: Any
 ) -> RunRow:
@@ -161,6 +174,21 @@ async def family(store: Store, *ids: str, **fields: Any) -> None:
     await executing(store)
     await spawn(store, *ids, **fields)
     assert [found.run.id for found in await claim(store)] == sorted(ids)
+
+
+async def limit(store: Store, name: str = "default", now: float = NOW, **limits: Any) -> None:
+    await store.set_queues([QueueRow(name, **limits)], now)
+
+
+async def counts(store: Store, name: str = "default") -> tuple[int, int]:
+    """How many runs stand in the queue's line, and how many have a place."""
+    [state] = [state for state in await store.list_queues() if state.queue.name == name]
+    return state.queued, state.taken
+
+
+async def statuses(store: Store) -> dict[str, str]:
+    """Of all runs, by their ids, once it is seen that everything holds."""
+    return {row.id: str(row.status) for row in (await everything(store))["runs"]}
 
 
 async def get(store: Store, id: str = "r") -> RunRow:
@@ -203,17 +231,40 @@ async def types(store: Store, id: str = "r") -> list[str]:
     return [str(event.type) for event in await store.read_events(id, 0, 10_000)]
 
 
+async def look(store: Store, now: float = NOW) -> None:
+    """What time brings, without a claim: by a worker that knows none of the jobs."""
+    assert await claim(store, now=now, jobs=("nobody's",)) == []
+
+
 async def bring(store: Store, status: Status, id: str = "r", **fields: Any) -> RunRow:
     """Create a run and bring it to `status`; there must be nothing else to claim."""
     if status == Status.PENDING:
         return await create(store, id, **fields)
-    row = await executing(store, id, **fields)
+    if status == Status.QUEUED:
+        fields = {"queue": HELD} | fields
+        await store.pause_queue(fields["queue"], True, NOW)
+        return await create(store, id, **fields)
+    if status == Status.EXPIRED:
+        row = await create(store, id, **({"expires_at": NOW} | fields))
+        await look(store, row.expires_at or NOW)
+        return await get(store, id)
+    await executing(store, id, **fields)
+    return await lead(store, status, id)
+
+
+async def lead(store: Store, status: Status, id: str = "r") -> RunRow:
+    """Bring an executing run to a status of those in `STARTED`; its queue is paused then if it is QUEUED."""
     if status == Status.EXECUTING:
-        return row
+        return await get(store, id)
     if status == Status.STALE:
         return await mark_stale(store, id)
     if status == Status.CANCELLED:
         return await store.cancel_run(id, NOW)
+    if status == Status.QUEUED:
+        row = await settle(store, id, Status.WAITING, ready_at=NOW)
+        await store.pause_queue(row.queue, True, NOW)
+        await look(store)
+        return await get(store, id)
     return await settle(store, id, status)
 
 

@@ -153,6 +153,7 @@ async def test_a_run_marked_stale(store):
         last_seen_at=NOW + 5,
         executed=4.5,
         seq=3,
+        interrupted=1,
     )
     assert await store.leases() == []
     [event] = await store.read_events("r", 2, 10)

@@ -16,6 +16,7 @@ from tests.conformance.build import (
     event,
     executing,
     get,
+    ids,
     mark_stale,
     new_run,
     settle,
@@ -23,10 +24,6 @@ from tests.conformance.build import (
     types,
 )
 from tests.conformance.state import everything
-
-
-async def ids(store, **options):
-    return [found.run.id for found in await claim(store, **options)]
 
 
 async def test_order_is_priority_then_age_then_id(store):

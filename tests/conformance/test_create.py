@@ -24,15 +24,18 @@ async def test_a_new_run_is_stored_as_it_was_given(store):
         version="2.1", queue="exports", priority=-3, created_at=NOW + 0.1, ready_at=NOW + 90.25,
         payload='{"n": 1.50}', max_duration=3600.5, deadline=NOW + 7200, trigger='{"kind": "event"}',
         environment="prod", tags='["a", "b"]', idempotency_key=KEY, idempotency_expires_at=NOW + 30,
-        parent_id="never there", awaited=1,
+        parent_id="never there", awaited=1, concurrency_key='["k"]', expires_at=NOW + 0.2, debounce_key='["d"]',
+        debounce_until=NOW + 50, debounce_mode="trailing", on_busy="queue",
     )  # fmt: skip
+    kept = given._asdict()
+    del kept["on_busy"], kept["debounce_mode"]
     [(row, disposition)] = await store.create_runs([given])
     assert disposition == "created"
     assert row == await store.get_run("r") == RunRow(
-        **given._asdict(), status="PENDING", claimable=0, started_at=None, finished_at=None, output=None,
+        **kept, status="PENDING", claimable=0, started_at=None, finished_at=None, output=None,
         error=None, attempt=1, first_attempt=1, recoveries=0, recovery_seq=0, generation=0, worker=None,
         seq=1, executed=0.0, last_seen_at=None, stale_reason=None, progress=None, metadata="{}", key_live=1,
-        remaining=None,
+        remaining=None, interrupted=0, gated=1, slot=0, key_held=0, blocked=None,
     )  # fmt: skip
     assert await store.read_events("r", 0, 10) == [Event("r", 1, NOW + 0.1, "run.triggered", {})]
     assert (
@@ -46,6 +49,8 @@ async def test_what_was_not_given_stays_empty(store):
     assert (row.idempotency_key, row.idempotency_expires_at, row.key_live) == (None, None, 0)
     assert (row.parent_id, row.awaited, row.remaining) == (None, 0, None)
     assert (row.trigger, row.tags, row.claimable, row.ready_at) == ("{}", "[]", 1, NOW)
+    assert (row.concurrency_key, row.expires_at, row.debounce_key, row.debounce_until) == (None,) * 4
+    assert (row.interrupted, row.gated, row.slot, row.key_held, row.blocked) == (0, 0, 0, 0, None)
 
 
 async def test_a_batch_comes_back_in_its_order(store):

@@ -11,6 +11,7 @@ from tests.conformance.build import (
     CLAIMABLE_LAST,
     ENDS,
     NOW,
+    STARTED,
     bring,
     claim,
     create,
@@ -18,7 +19,7 @@ from tests.conformance.build import (
     executing,
     family,
     get,
-    mark_stale,
+    lead,
     promise,
     settle,
     spawn,
@@ -57,7 +58,7 @@ async def test_a_cancelled_run_takes_along_what_descends_from_it(store, other):
             continue
         assert has == had._replace(
             status="CANCELLED", generation=had.generation + 1, claimable=0, ready_at=None, key_live=0,
-            finished_at=NOW + 7, seq=had.seq + 1,
+            finished_at=NOW + 7, seq=had.seq + 1, blocked=None,
         )  # fmt: skip
         last = after[had.id]["events"][-1]
         data = {"parent": had.parent_id} if had.parent_id else {}
@@ -95,7 +96,7 @@ async def test_what_an_ended_child_has_started_goes_on(store, how):
     assert after["r"]["run"].status == "CANCELLED"
 
 
-@pytest.mark.parametrize("status", sorted(FINAL - {Status.MOVED}))
+@pytest.mark.parametrize("status", sorted((FINAL & STARTED) - {Status.MOVED}))
 async def test_children_of_what_has_ended_go_on(store, status):
     """There is nothing to cancel, and so nothing is."""
     await family(store, "a")
@@ -168,10 +169,7 @@ async def test_purge_keeps_what_an_unfinished_run_may_wait_for(store, status):
     await end(store, "a")
     await end(store, "b", "settle FAILED")
     await end(store, "free")
-    if status == Status.STALE:
-        await mark_stale(store)
-    elif status != Status.EXECUTING:
-        await settle(store, "r", status)
+    await lead(store, status)
     before = await everything(store)
     assert before["r"]["run"].status == status
     assert await store.purge(NOW + 1e6, 10) == 1

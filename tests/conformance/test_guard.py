@@ -9,12 +9,14 @@ from durable_lite.status import FINAL, Status
 from tests.conformance.build import (
     NOW,
     SETTLED,
+    STARTED,
     beat,
     bring,
     claim,
     event,
     executing,
     get,
+    lead,
     log,
     mark_stale,
     new_run,
@@ -26,6 +28,7 @@ from tests.conformance.build import (
 )
 from tests.conformance.state import everything
 
+LETS_GO = sorted((FINAL & STARTED) | {Status.WAITING})
 LATE = 50  # a seq that nothing has
 
 
@@ -107,6 +110,15 @@ async def _held(store):
     await beat(store, row, NOW + 1, executed=1.0, progress='"p"', metadata='{"m": 1}', logs=(log(0),))
 
 
+async def _queued(store):
+    await _held(store)
+    await lead(store, Status.QUEUED)
+
+
+async def _expired(store):
+    await bring(store, Status.EXPIRED)
+
+
 async def _never_there(store):
     pass
 
@@ -166,6 +178,8 @@ LOST = {
     "held, older and newer": (_held, (0, 2)),
     "claimed again": (_claimed_again, (0, 1, 2, 4)),
     "stale": (_stale, (1, 2, 3)),
+    "queued": (_queued, (0, 2)),
+    "expired": (_expired, (0, 1)),
     "cancelled": (_cancelled, (1, 2, 3)),
     "resumed": (_resumed, (1, 2, 3)),
     "resumed and claimed": (_resumed_and_claimed, (1, 2, 3, 5)),
@@ -173,7 +187,7 @@ LOST = {
     "deleted": (_deleted, (0, 1, 2)),
     "never there": (_never_there, (0, 1)),
     "released": (_settled(Status.PENDING), (1, 2, 3)),
-    **{f"settled {status}": (_settled(status), (0, 1, 2)) for status in sorted(FINAL | {Status.WAITING})},
+    **{f"settled {status}": (_settled(status), (0, 1, 2)) for status in LETS_GO},
 }
 
 

@@ -21,6 +21,7 @@ from tests.conformance.build import (
     executing,
     family,
     get,
+    lead,
     log,
     mark_stale,
     new_run,
@@ -36,7 +37,7 @@ from tests.conformance.build import (
 from tests.conformance.state import everything
 
 KEY = '["global","k"]'
-ARRIVED = {Status.EXECUTING: Status.PENDING, Status.STALE: Status.PENDING}
+ARRIVED = dict.fromkeys((Status.EXECUTING, Status.STALE, Status.QUEUED), Status.PENDING)
 
 
 async def half_done(store, id="r", **fields):
@@ -73,7 +74,7 @@ async def test_an_unfinished_run_moves_out(store, status):
     row = await store.move_run("r", NOW + 7)
     assert row == await get(store) == before._replace(
         status="MOVED", generation=before.generation + 1, claimable=0, ready_at=None, finished_at=NOW + 7,
-        seq=seq + 1,
+        seq=seq + 1, blocked=None,
     )  # fmt: skip
     assert row.key_live == 1
     assert await store.leases() == []
@@ -153,8 +154,8 @@ async def test_a_run_arrives_with_all_it_has(store, status):
         await create(elsewhere, ready_at=ready_at, tags='["x", "y"]', idempotency_key=KEY)
     else:
         await half_done(elsewhere, idempotency_key=KEY, deadline=NOW + 500, max_duration=60.0, priority=3)
-    if status == Status.STALE:
-        await mark_stale(elsewhere)
+    if status in (Status.STALE, Status.QUEUED):
+        await lead(elsewhere, status)
     if status == Status.WAITING:
         await settle(elsewhere, "r", status, attempt=2, error='{"type": "E"}', logs=(log(2),))
     moved_out = await elsewhere.move_run("r", NOW + 2)
@@ -165,6 +166,7 @@ async def test_a_run_arrives_with_all_it_has(store, status):
     assert row == await get(store) == moved_out._replace(
         status=ARRIVED.get(status, status), generation=moved_out.generation + 1, seq=moved_out.seq + 1,
         finished_at=None, worker=None, stale_reason=None, ready_at=ready_at, claimable=int(ready_at is None),
+        interrupted=int(status in ARRIVED), gated=0,
     )  # fmt: skip
     after = await everything(store)
     has = after["r"]
@@ -253,6 +255,18 @@ async def test_what_was_not_imported_anywhere_comes_back(store):
     seen = await everything(store)
     assert [each.path for each in seen["r"]["completed"]] == ["a", "outer/inner"]
     assert len(seen["r"]["logs"]) == 2
+
+
+async def test_its_tokens_are_there_when_it_comes_back(store):
+    """They are known by their ids, outside."""
+    await half_done(store)
+    made = await promise(store)
+    await store.import_run(await gather(store, await store.move_run("r", NOW + 2)), NOW + 3)
+    assert await store.read_tokens(["t"], NOW) == [made]
+    await claim(store, now=NOW + 3)
+    await settle(store, "r", Status.WAITING, wakes=Wakes(tokens=("t",)))
+    await store.finish_token("t", "completed", "1", None, NOW + 5)
+    assert (await get(store)).ready_at == NOW + 5
 
 
 async def test_there_and_back_again(store):

@@ -58,7 +58,7 @@ async def test_a_release_is_claimable_at_once_by_anybody(store, other):
     row = await executing(store)
     await store.settle("r", 1, settlement(Status.PENDING, 3, at=NOW + 2, executed=1.5))
     assert await get(store) == row._replace(
-        status="PENDING", seq=3, executed=1.5, generation=2, claimable=1, last_seen_at=NOW + 2
+        status="PENDING", seq=3, executed=1.5, generation=2, claimable=1, last_seen_at=NOW + 2, interrupted=1
     )
     assert await store.leases() == []
     [found] = await claim(other, "v")

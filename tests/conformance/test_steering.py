@@ -25,7 +25,9 @@ from tests.conformance.state import everything
 
 
 async def full(store, id, status, **fields):
-    """A run with steps, events and logs."""
+    """A run with steps, events and logs, which one that never started doesn't have."""
+    if status == Status.EXPIRED:
+        return await bring(store, status, id, expires_at=NOW + 0.5, **fields)
     row = await executing(store, id, **fields)
     await store.save_step(id, 1, step("a", 3, id))
     await store.save_failure(id, 1, step("b", None, id, state="failed"), event(4))
@@ -53,7 +55,7 @@ async def test_an_unfinished_run_is_cancelled(store, status):
     row = await store.cancel_run("r", NOW + 7)
     assert row == await get(store) == before._replace(
         status="CANCELLED", generation=before.generation + 1, claimable=0, ready_at=None, finished_at=NOW + 7,
-        seq=seq + 1,
+        seq=seq + 1, blocked=None,
     )  # fmt: skip
     assert await store.leases() == []
     [last] = await store.read_events("r", seq, 10)
@@ -101,6 +103,7 @@ async def test_a_run_is_resumed_with_what_it_had(store, status):
     assert row == await get(store) == before._replace(
         status="PENDING", generation=2, attempt=2, first_attempt=2, recoveries=0, executed=0.0, output=None,
         error=None, finished_at=None, ready_at=None, claimable=1, seq=before.seq + 1,
+        interrupted=1,
     )  # fmt: skip
     now = await everything(store)
     for what in ("completed", "open", "checkpoints", "logs"):
@@ -225,6 +228,8 @@ async def test_purge_takes_final_runs_older_than_the_moment(store):
 
 
 async def settle_at(store, id, status, at):
+    if status == Status.EXPIRED:
+        return await bring(store, status, id, expires_at=at)
     await executing(store, id)
     return await settle(store, id, status, at=at)
 

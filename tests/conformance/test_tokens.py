@@ -9,11 +9,13 @@ from durable_lite.records import Checkpoint, Refusal, TokenFilter, Wakes
 from durable_lite.status import FINAL, RESUMABLE, UNFINISHED, Status
 from tests.conformance.build import (
     NOW,
+    STARTED,
     Ear,
     bring,
     claim,
     executing,
     get,
+    lead,
     mark_stale,
     promise,
     settle,
@@ -176,10 +178,7 @@ async def test_a_run_in_back_off_waits_on(store):
 async def test_a_run_that_does_not_wait_is_left_alone(store, status):
     await executing(store)
     await promise(store)
-    if status == Status.STALE:
-        await mark_stale(store)
-    if status == Status.PENDING:
-        await settle(store, "r", status)
+    await lead(store, status)
     before = await everything(store)
     assert before["r"]["run"].status == status
     done = await finish(store)
@@ -258,7 +257,7 @@ async def test_the_first_outcome_stays(store, other, first, second):
         assert await everything(store) == before
 
 
-@pytest.mark.parametrize("status", sorted(FINAL))
+@pytest.mark.parametrize("status", sorted(FINAL & STARTED))
 async def test_the_outcome_stays_after_the_run_has_ended(store, status):
     await executing(store)
     await promise(store)
@@ -292,7 +291,7 @@ async def test_after_its_deadline_it_is_too_late(store, state, late):
     assert (await finish(store, state=state, now=NOW + 99.999)).state == state
 
 
-@pytest.mark.parametrize("status", sorted(FINAL))
+@pytest.mark.parametrize("status", sorted(FINAL & STARTED))
 async def test_after_its_run_has_ended_it_is_too_late(store, status):
     await executing(store)
     await promise(store)

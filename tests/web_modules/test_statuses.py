@@ -19,7 +19,7 @@ PYTHON = {
     "Moment, string": "float, str",
 }
 # The others have the same name.
-SAME = {"Run": "RunRow", "Step": "StepRow", "LogLine": "LogRow", "Token": "TokenRow"}
+SAME = {"Run": "RunRow", "Step": "StepRow", "LogLine": "LogRow", "Token": "TokenRow", "Queue": "QueueRow"}
 
 
 def test_transitions(node):

@@ -70,6 +70,9 @@ def both(node, options):
     return python, page
 
 
+MOMENTS = (
+    "ready_at", "idempotency_expires_at", "max_duration", "deadline", "expires_at", "debounce_until",
+)  # fmt: skip
 text = st.text(st.characters(exclude_categories=()), max_size=6)
 odd = st.sampled_from([None, True, "", "x", [], -1, 0, -0.0, math.nan, math.inf, 2**31, -(2**31), 1e300, {}])
 durations = (
@@ -94,12 +97,25 @@ options = st.fixed_dictionaries(
         "max_duration": durations | odd,
         "tags": st.lists(text, max_size=3) | odd.filter(lambda value: value != {}),  # an object has no items
         "scope": st.sampled_from(["global", "run", "attempt", "x"]),
+        "concurrency_key": text | st.lists(parts, max_size=4) | odd,
+        "on_busy": st.sampled_from(["queue", "skip", "reject", "x", None]),
+        "ttl": durations | odd,
+    },
+)
+debounces = st.fixed_dictionaries(
+    {"debounce_key": st.sampled_from(["a key", ["a", 1], "", None]), "debounce_delay": durations | odd},
+    optional={
+        "debounce_mode": st.sampled_from(["trailing", "leading", "x", None]),
+        "debounce_max": durations | odd,
+        "delay": st.just(0) | durations,
+        "deadline": st.just(NOW + 1),
+        "ttl": durations,
     },
 )
 
 
-@given(given=options)
-@settings(max_examples=400)
+@given(given=options | debounces)
+@settings(max_examples=600)
 @example(given={"delay": 60, "deadline": NOW + 1})
 @example(given={"tags": ["b", "a", "b"], "queue": "q" * 200, "priority": -(2**31) + 1})
 @example(given={"queue": "q" * 201})
@@ -108,10 +124,23 @@ options = st.fixed_dictionaries(
 @example(
     given={"delay": "5m", "idempotency_key": ["é", 1.0, -0.0, 0.1, 1e21, True, None], "idempotency_ttl": "1h"}
 )
+@example(
+    given={"concurrency_key": ["é", 1.0], "on_busy": "reject", "ttl": "5m", "delay": 60, "deadline": NOW + 1}
+)
+@example(given={"on_busy": "skip"})
+@example(
+    given={"debounce_key": "k", "debounce_delay": 5, "debounce_max": 60, "ttl": "1m", "deadline": NOW + 1}
+)
+@example(given={"debounce_key": "k", "debounce_delay": 5, "debounce_mode": "leading", "ttl": 1})
+@example(given={"debounce_key": "k", "debounce_delay": 5, "debounce_mode": "leading", "debounce_max": 60})
+@example(given={"debounce_key": "k", "debounce_delay": 5, "debounce_max": 4})
+@example(given={"debounce_key": "k", "debounce_delay": 5, "delay": 1})
+@example(given={"debounce_key": "k"})
+@example(given={"debounce_max": 5})
 def test_a_row(node, given):
     python, page = both(node, given)
     if isinstance(python, dict) and isinstance(page, dict):
-        for name in ("ready_at", "idempotency_expires_at", "max_duration", "deadline"):
+        for name in MOMENTS:
             assert page[name] == (python[name] and pytest.approx(python.pop(name), rel=1e-14))
             python[name] = page[name]
         assert page == python
