@@ -58,7 +58,10 @@ export async function arrive(t, moved, now) {
   if (other && other.id !== id) {
     throw new s.Conflict(`run ${id} can't be imported: run ${other.id} has its idempotency key ${key}`);
   }
+  const keys = t.objectStore("more_keys");
+  const answers = await done(keys.index("run").getAll(id)); // to keys of triggers that it stood for here
   if (here) await forget(t, here);
+  for (const key of answers) keys.put(key);
   for (const step of moved.steps) t.objectStore(step.seq === null ? "unfinished" : "steps").add(step);
   for (const event of moved.events) t.objectStore("events").add({ run_id: id, ...event });
   for (const line of moved.logs) t.objectStore("logs").add(line);

@@ -21,19 +21,16 @@ Cursor = sqlite3.Cursor
 
 
 def create_runs(cursor: Cursor, runs: Sequence[NewRun]) -> tuple[list[Created], tuple[Change, ...]]:
-    for new in runs:
-        if new.on_busy == "reject":
-            _refuse_if_busy(cursor, new)
     limits = {name: queues.limits(cursor, name) for name in {new.queue for new in runs}}
     changes: list[Change] = []
-    created, gated = [], False
+    created, stale = [], False
     for new in runs:
         outcome = _answer(cursor, new)
         if outcome is None:
             outcome = _insert(cursor, new, limits[new.queue], changes)
-        gated = gated or bool(outcome.run.gated)
+        stale = stale or bool(outcome.run.gated) or new.debounce_key is not None
         created.append(outcome)
-    if gated:  # those behind one may have taken its place
+    if stale:  # those behind one may have taken its place, or brought another payload
         created = [one._replace(run=existing_run(cursor, one.run.id)) for one in created]
     changes += [Change(outcome.run.id, claimable=True) for outcome in created]
     return created, tuple(changes)
@@ -52,6 +49,11 @@ def _answer(cursor: Cursor, new: NewRun) -> Created | None:
         found = cursor.execute(sql.NOT_STARTED, (new.concurrency_key, new.job)).fetchone()
         existing = None if found is None else RunRow._make(found)
     if existing is None:
+        busy = (
+            cursor.execute(sql.BUSY, (new.concurrency_key,)).fetchone() if new.on_busy == "reject" else None
+        )
+        if busy is not None:
+            raise Busy(new.concurrency_key or "", RunRow._make(busy).id)
         return None
     if new.idempotency_key is not None:
         cursor.execute(sql.ADD_KEY, (new.job, new.idempotency_key, existing.id, new.idempotency_expires_at))
@@ -76,19 +78,11 @@ def _debounced(cursor: Cursor, new: NewRun) -> RunRow | None:
     return change(cursor, row, payload=new.payload, ready_at=ready_at, expires_at=new.expires_at)
 
 
-def _refuse_if_busy(cursor: Cursor, new: NewRun) -> None:
-    found = cursor.execute(sql.BUSY, (new.concurrency_key,)).fetchone()
-    if found is None or find(cursor, new.id) is not None:
-        return
-    if holder_of_key(cursor, new.job, new.idempotency_key, new.created_at) is None:
-        raise Busy(new.concurrency_key or "", RunRow._make(found).id)
-
-
 def _insert(cursor: Cursor, new: NewRun, queue: QueueRow | None, changes: list[Change]) -> Created:
     row = first_row(new)._replace(seq=1)
     due = bool(row.claimable)
     if new.concurrency_key is not None or is_limited(queue):
-        row = row._replace(gated=1, claimable=0, key_held=2 if _is_shared(cursor, new) else 0)
+        row = row._replace(gated=1, claimable=0, key_held=2 if queues.is_shared(cursor, new) else 0)
     if cursor.execute(sql.CREATE_RUN, row).rowcount == 0:
         return Created(existing_run(cursor, new.id), "created")  # an earlier try of this very call
     cursor.execute(sql.CREATE_EVENT, (new.id, 1, new.created_at, EventType.TRIGGERED, "{}"))
@@ -97,17 +91,6 @@ def _insert(cursor: Cursor, new: NewRun, queue: QueueRow | None, changes: list[C
     if due and row.gated:
         queues.ready(cursor, row, new.created_at, changes)
     return Created(row, "created")
-
-
-def _is_shared(cursor: Cursor, new: NewRun) -> bool:
-    """Whether an ancestor that waits for it has the concurrency key."""
-    key, parent_id, awaited = new.concurrency_key, new.parent_id, new.awaited
-    while key is not None and awaited and parent_id is not None:
-        parent = existing_run(cursor, parent_id)
-        if parent.concurrency_key == key and parent.key_held:
-            return True
-        parent_id, awaited = parent.parent_id, parent.awaited
-    return False
 
 
 def fork_run(cursor: Cursor, run: NewRun, steps: Sequence[StepRow]) -> tuple[Created, tuple[Change, ...]]:

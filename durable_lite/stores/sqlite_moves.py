@@ -54,8 +54,10 @@ def import_run(cursor: Cursor, moved: Moved, now: float) -> tuple[RunRow, Change
     other = holder_of_key(cursor, row.job, row.idempotency_key, now) if row.key_live else None
     if other is not None and other.id != run_id:
         raise key_taken(row, other)
+    keys = cursor.execute(sql.KEYS_OF, (run_id,)).fetchall()
     if here is not None:
         forget(cursor, [(run_id, here.created_at, here.tags)])
+    cursor.executemany(sql.ADD_KEY, keys)
     row = row._replace(gated=int(queues.is_gated(cursor, row)))
     cursor.execute(sql.CREATE_RUN, row)
     cursor.executemany(sql.CREATE_TAG, [(tag, row.created_at, run_id) for tag in json.loads(row.tags)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ..records import Change, QueueRow, RunRow
+from ..records import Change, NewRun, QueueRow, RunRow
 from ..status import FINAL, Status, check
 from . import sqlite_statements as sql
 from .rows import is_limited, order
@@ -19,6 +19,7 @@ from .sqlite_rows import change, find
 __all__ = [
     "forget_starts",
     "is_gated",
+    "is_shared",
     "leave",
     "pause_queue",
     "promote_all",
@@ -53,6 +54,7 @@ def pause_queue(cursor: Cursor, name: str, paused: bool, now: float) -> tuple[No
 def _set(cursor: Cursor, queue: QueueRow, now: float, changes: Changes) -> None:
     """The limits of a queue have changed: they hold for all that are there."""
     cursor.execute(sql.SET_QUEUE, queue)
+    forget_starts(cursor, now)
     cursor.execute(sql.GATE, (int(is_limited(queue)), queue.name))
     if is_limited(queue):
         cursor.execute(sql.ALL_STAND_IN_LINE, (queue.name,))
@@ -83,45 +85,68 @@ def take_places(cursor: Cursor, run_id: str, now: float, changes: Changes) -> No
 def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
     """A run is due: it becomes claimable, or QUEUED."""
     freed: str | None = None
+    if not row.key_held and is_shared(cursor, row):
+        row = row._replace(key_held=2)
     if row.concurrency_key is not None and not row.key_held:
         holders = [RunRow._make(one) for one in cursor.execute(sql.HOLDERS, (row.concurrency_key,))]
         if any(not _goes_before(row, holder) for holder in holders):
-            _block(cursor, row, "key", changes)
+            _block(cursor, row, "key", now, changes)
             return
         for holder in holders:
             freed = holder.queue if holder.slot else None
-            _block(cursor, holder._replace(key_held=0, slot=0), "key", changes)
+            _block(cursor, holder._replace(key_held=0, slot=0), "key", now, changes)
         row = row._replace(key_held=1)
     queue = limits(cursor, row.queue)
     if queue is not None and is_limited(queue) and not row.slot:
+        first = _next_in_line(cursor, queue.name, now)
+        if first is not None and order(first) < order(row):
+            # A rate lets others start by now, who were here before.
+            _block(cursor, row, "queue", now, changes)
+            _promote(cursor, row.queue, now, changes)
+            _promote(cursor, freed, now, changes)
+            return
         if _is_full(cursor, queue, row, now):
             found = None if queue.paused else cursor.execute(sql.LAST_UNSTARTED, (row.queue,)).fetchone()
             last = None if found is None else RunRow._make(found)
             if last is None or order(last) < order(row):
-                _block(cursor, row, "queue", changes)
+                _block(cursor, row, "queue", now, changes)
                 _promote(cursor, freed, now, changes)
                 return
-            _block(cursor, last._replace(slot=0), "queue", changes)
+            _block(cursor, last._replace(slot=0), "queue", now, changes)
         row = row._replace(slot=1)
-    status = row.status
-    if status == Status.QUEUED:
+    if row.status == Status.QUEUED:
         check(row.id, row.status, Status.PENDING)
-        status = Status.PENDING
+        row = row._replace(status=Status.PENDING, ready_at=None)
     change(
-        cursor, row, status=status, claimable=1, blocked=None, slot=row.slot, key_held=row.key_held,
+        cursor, row, status=row.status, ready_at=row.ready_at, claimable=1, blocked=None, slot=row.slot,
+        key_held=row.key_held,
     )  # fmt: skip
     changes.append(Change(row.id, claimable=True))
     _promote(cursor, freed, now, changes)
 
 
-def _block(cursor: Cursor, row: RunRow, place: str, changes: Changes) -> None:
+def _block(cursor: Cursor, row: RunRow, place: str, now: float, changes: Changes) -> None:
+    forget_starts(cursor, now)  # what is still to come for this line begins here
     if row.status != Status.QUEUED:
         check(row.id, row.status, Status.QUEUED)
     change(
         cursor, row, status=Status.QUEUED, claimable=0, ready_at=row.deadline, blocked=place, slot=row.slot,
-        key_held=row.key_held,
+        key_held=row.key_held, remaining=None,
     )  # fmt: skip
     changes.append(Change(row.id, claimable=False))
+
+
+def is_shared(cursor: Cursor, run: NewRun | RunRow) -> bool:
+    """Whether an ancestor that waits for it has the concurrency key."""
+    key, parent_id, awaited = run.concurrency_key, run.parent_id, run.awaited
+    while key is not None and awaited and parent_id is not None:
+        parent = find(cursor, parent_id)
+        if parent is None or parent.status in FINAL:
+            return False
+        if parent.concurrency_key == key and parent.key_held:
+            return True
+        parent_id, awaited = parent.parent_id, parent.awaited
+    return False
 
 
 def _is_full(cursor: Cursor, queue: QueueRow, row: RunRow, now: float) -> bool:
@@ -131,7 +156,7 @@ def _is_full(cursor: Cursor, queue: QueueRow, row: RunRow, now: float) -> bool:
         return True
     if queue.rate is None or queue.period is None or row.started_at is not None:
         return False
-    started = _count(cursor, sql.STARTED, queue.name, now - queue.period)
+    started = _count(cursor, sql.STARTED, queue.name, queue.period, now)
     return started + _count(cursor, sql.COMING, queue.name) >= queue.rate
 
 
@@ -171,11 +196,19 @@ def _promote(cursor: Cursor, name: str | None, now: float, changes: Changes) -> 
         if cursor.execute(sql.LET_ALL_GO_ON, (name,)).rowcount:
             changes.append(Change(None, claimable=True))
         return
-    while (found := cursor.execute(sql.QUEUE_LINE, (name,)).fetchone()) is not None:
-        first = RunRow._make(found)
-        if _is_full(cursor, queue, first, now):
-            return
+    while (first := _next_in_line(cursor, name, now)) is not None:
         ready(cursor, first, now, changes)
+
+
+def _next_in_line(cursor: Cursor, name: str, now: float) -> RunRow | None:
+    """The first who may go on, if one may: a rate holds up those who haven't started, and no others."""
+    queue, free = limits(cursor, name), []
+    for started in (0, 1):
+        if found := cursor.execute(sql.QUEUE_LINE, (name, started)).fetchone():
+            row = RunRow._make(found)
+            if queue is None or not is_limited(queue) or not _is_full(cursor, queue, row, now):
+                free.append(row)
+    return min(free, key=order, default=None)
 
 
 def _promote_key(cursor: Cursor, key: str, now: float, changes: Changes) -> None:

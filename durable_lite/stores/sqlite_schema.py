@@ -98,7 +98,8 @@ CREATE INDEX runs_status ON runs (status, created_at, id);
 CREATE INDEX runs_job ON runs (job, status, created_at, id);
 CREATE INDEX runs_slot ON runs (queue, started_at) WHERE slot = 1;
 CREATE INDEX runs_key_held ON runs (concurrency_key) WHERE key_held > 0;
-CREATE INDEX runs_queue_line ON runs (queue, priority DESC, created_at, id) WHERE blocked = 'queue';
+CREATE INDEX runs_queue_line ON runs (queue, started_at IS NOT NULL, priority DESC, created_at, id)
+    WHERE blocked = 'queue';
 CREATE INDEX runs_key_line ON runs (concurrency_key, priority DESC, created_at, id) WHERE blocked = 'key';
 CREATE INDEX runs_busy ON runs (concurrency_key, created_at, id)
     WHERE concurrency_key IS NOT NULL AND finished_at IS NULL;

@@ -77,6 +77,7 @@ ADD_KEY = """
 INSERT INTO more_keys (job, idempotency_key, run_id, expires_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (job, idempotency_key) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
 """
+KEYS_OF = "SELECT job, idempotency_key, run_id, expires_at FROM more_keys WHERE run_id = ?"
 DEBOUNCED = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_debounce WHERE job = ? AND debounce_key = ?
 ORDER BY created_at DESC, id DESC LIMIT 1
@@ -158,11 +159,11 @@ FROM queues ORDER BY name
 """
 TAKEN = "SELECT count(*) FROM runs INDEXED BY runs_slot WHERE slot = 1 AND queue = ?"
 COMING = TAKEN + " AND started_at IS NULL"
-STARTED = "SELECT count(*) FROM starts WHERE queue = ? AND at > ?"
+STARTED = "SELECT count(*) FROM starts WHERE queue = ? AND at + ? > ?"
 START = "INSERT OR IGNORE INTO starts (queue, at, run_id) VALUES (?, ?, ?)"
 FORGET_STARTS = """
 DELETE FROM starts WHERE EXISTS (
-    SELECT 1 FROM queues WHERE name = starts.queue AND period IS NOT NULL AND starts.at <= ? - period
+    SELECT 1 FROM queues WHERE name = starts.queue AND period IS NOT NULL AND starts.at + period <= ?
 )
 """
 HOLDERS = f"SELECT {RUN} FROM runs INDEXED BY runs_key_held WHERE key_held > 0 AND concurrency_key = ?"
@@ -171,8 +172,10 @@ SELECT {RUN} FROM runs INDEXED BY runs_slot
 WHERE slot = 1 AND queue = ? AND started_at IS NULL AND status = '{Status.PENDING}'
 ORDER BY priority, created_at DESC, id DESC LIMIT 1
 """
+# The first of those that have never started, or of the others: a rate is for the former.
 QUEUE_LINE = f"""
-SELECT {RUN} FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND queue = ?
+SELECT {RUN} FROM runs INDEXED BY runs_queue_line
+WHERE blocked = 'queue' AND queue = ? AND (started_at IS NOT NULL) = ?
 ORDER BY priority DESC, created_at, id LIMIT 1
 """
 KEY_LINE = f"""
@@ -185,18 +188,22 @@ SELECT name FROM queues WHERE EXISTS (
 )
 """
 LET_ALL_GO_ON = f"""
-UPDATE runs INDEXED BY runs_queue_line SET status = '{Status.PENDING}', claimable = 1, blocked = NULL
+UPDATE runs INDEXED BY runs_queue_line
+SET status = '{Status.PENDING}', claimable = 1, blocked = NULL, ready_at = NULL
 WHERE blocked = 'queue' AND queue = ?
 """
 _unfinished = ", ".join(f"'{status}'" for status in sorted(UNFINISHED))
 GATE = f"""
-UPDATE runs INDEXED BY runs_status SET gated = 1, slot = CASE
-    WHEN status IN ('{Status.EXECUTING}', '{Status.STALE}') OR claimable AND interrupted THEN ? ELSE slot END
-WHERE queue = ? AND status IN ({_unfinished})
+UPDATE runs INDEXED BY runs_status SET gated = max(gated, ?1), slot = CASE
+    WHEN NOT ?1 THEN 0
+    WHEN status IN ('{Status.EXECUTING}', '{Status.STALE}') OR claimable AND interrupted THEN 1
+    ELSE slot END
+WHERE queue = ?2 AND status IN ({_unfinished})
 """
 ALL_STAND_IN_LINE = f"""
 UPDATE runs INDEXED BY runs_status
-SET status = '{Status.QUEUED}', claimable = 0, blocked = 'queue', slot = 0, ready_at = deadline
+SET status = '{Status.QUEUED}', claimable = 0, blocked = 'queue', slot = 0, ready_at = deadline,
+    remaining = NULL
 WHERE queue = ? AND claimable = 1 AND interrupted = 0 AND status IN ('{Status.PENDING}', '{Status.WAITING}')
 """
 

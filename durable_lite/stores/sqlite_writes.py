@@ -84,18 +84,21 @@ def _let_come(cursor: Cursor, now: float) -> list[Change]:
     cursor.execute(sql.PROMOTE, (now,))
     changes: list[Change] = []
     for row in _in_order(cursor, sql.EXPIRED, now):
-        _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
-        changes += more
-    for found in _in_order(cursor, sql.DUE_GATED, now):
-        due = find(cursor, found.id)  # one before it may have changed it
-        if due is None or due.claimable or due.ready_at is None or due.ready_at > now:
-            continue
-        if due.status == Status.QUEUED:
-            fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
-            data = {"code": "deadline"}
-            changes += end_run(cursor, due, now, EventType.TIMED_OUT, data, **fields)[1]
-        else:
-            queues.ready(cursor, due, now, changes)
+        row = existing_run(cursor, row.id)  # one before it may have changed it
+        if row.expires_at is not None and row.expires_at <= now and row.status not in FINAL:
+            _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
+            changes += more
+    due = _in_order(cursor, sql.DUE_GATED, now)
+    for queued in (True, False):
+        for found in due:
+            row = existing_run(cursor, found.id)
+            if row.claimable or row.ready_at is None or row.ready_at > now:
+                continue
+            if queued and row.status == Status.QUEUED:
+                fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
+                changes += end_run(cursor, row, now, EventType.TIMED_OUT, {"code": "deadline"}, **fields)[1]
+            elif not queued and row.status != Status.QUEUED:
+                queues.ready(cursor, row, now, changes)
     if cursor.execute(sql.LIMITED).fetchone():
         queues.forget_starts(cursor, now)
         queues.promote_all(cursor, now, changes)
@@ -252,7 +255,8 @@ def cancel_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes
     parents = [run_id]
     for parent in parents:
         for found in cursor.execute(sql.UNFINISHED_CHILDREN, (parent,)).fetchall():
-            child, more = _cancel(cursor, RunRow._make(found), now, ev.cancelled_with(parent))
+            child = existing_run(cursor, RunRow._make(found).id)  # it may have got a place just now
+            child, more = _cancel(cursor, child, now, ev.cancelled_with(parent))
             parents.append(child.id)
             changes += more
     return row, changes
