@@ -25,7 +25,7 @@ MEANINGS = {
     Status.QUEUED: "due, but its concurrency key is taken, or its queue full or paused",
     Status.EXECUTING: "a worker holds it and sends heartbeats",
     Status.STALE: "its worker is gone, or silent for `stale_after`; any worker may take it",
-    Status.WAITING: "a durable wait, a token, an event, a child or a back-off; it holds no slot and no memory",
+    Status.WAITING: "a durable wait, a token, an event, a child, a back-off; it holds no slot and no memory",
     Status.COMPLETED: "its job returned; the output is stored",
     Status.FAILED: "no attempt is left, or the job raised `AbortRun`",
     Status.CANCELLED: "somebody cancelled it",
