@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 from hypothesis import given, note, settings
@@ -19,7 +20,7 @@ VERBS = [
 BEGIN = [Draw("limit", who, False, n, 3 * n, 0.0, False) for n, who in enumerate((0, 2))]
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=settings.default.max_examples // (5 if sys.platform == "emscripten" else 2))
 @given(script=scripts(*VERBS, min_size=20, max_size=60))
 async def test_limits_are_kept_and_nobody_is_left_behind(store, other, script):
     scripted, watch = Script(store, queues=True), Watch()

@@ -34,7 +34,7 @@ async def test_any_sequence_of_waits(store, script):
     await as_the_plain_store(store, [*begin, *script])
 
 
-@settings(max_examples=FEW)
+@settings(max_examples=FEW // 2)
 @given(script=scripts(*QUEUED, *SELDOM, min_size=20, max_size=50))
 async def test_any_sequence_of_verbs_on_queues(store, script):
     begin = [Draw("limit", who, False, n, 3 * n, 0.0, False) for n, who in enumerate((0, 2))]
