@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Of the engine's tests those that move little virtual time: idle turns are slow on a browser's event loop.
 TESTS = tests/unit tests/conformance tests/browser \
 	$(addprefix tests/engine/test_,$(addsuffix .py,due_while_suspending failures limits steps stops suspension telling))
+# One pytest a core; the slow tests are handed out one by one.
+AT_ONCE = -n auto --maxprocesses 4 --maxschedchunk 1
 SITE := .cache/pyodide/site
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
@@ -42,14 +44,14 @@ types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript
 	$(NODE) node_modules/typescript/bin/tsc --project .
 
 unit: $(PYTHON_READY) $(NODE_READY) ## Run the tests on CPython (ARGS="-k name")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(AT_ONCE) $(ARGS)
 
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
 	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)
 
 e2e: $(PYODIDE_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
 	@scripts/need-chromium
-	$(BIN)/pytest e2e $(ARGS)
+	$(BIN)/pytest e2e $(AT_ONCE) $(ARGS)
 
 bench: $(PYTHON_READY) ## Measure
 	$(BIN)/python -m benchmarks

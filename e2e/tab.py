@@ -40,7 +40,7 @@ async def types(page: Page, run: str) -> list[str]:
     return [event["type"] for event in await events(page, run) if event["type"] != "step.completed"]
 
 
-async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float = 30) -> dict[str, Any]:
+async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float = 60) -> dict[str, Any]:
     async def over() -> dict[str, Any] | None:
         found = await row(page, run)
         return found if found and found["finished_at"] else None
@@ -60,7 +60,7 @@ async def executes(page: Page, *others: Page) -> None:
         await other.evaluate("tab.leader.rest(false)")
 
 
-async def begun(site: DurableSite, name: str, step: int, timeout: float = 30) -> None:
+async def begun(site: DurableSite, name: str, step: int, timeout: float = 60) -> None:
     await tabs.until(lambda: site.told[f"{name}/begin/{step}"], timeout=timeout, why=f"step {step} of {name}")
 
 

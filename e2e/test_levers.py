@@ -11,7 +11,7 @@ from durable_lite.testing import tabs
 from durable_lite.testing.tabs import chromium, lifecycle, pulse
 from durable_lite.testing.tabs.processes import state
 
-pytestmark = pytest.mark.timeout(45)  # on a machine that does much else
+pytestmark = pytest.mark.timeout(90)
 
 TICKS = """push => {
   const channel = new BroadcastChannel("ticks");

@@ -12,7 +12,7 @@ from durable_lite.testing import tabs
 from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 STEPS = 12
 ON_TAB, ON_SERVER = "emscripten", "linux"
 

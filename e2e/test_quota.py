@@ -9,7 +9,7 @@ from durable_lite.testing import tabs
 from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, opened, row, trigger, types
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 STEPS, BYTES = 12, 300_000  # 4.8 MB as they are stored: as text, and random
 
 COUNT = """() => {

@@ -10,7 +10,7 @@ from durable_lite.testing import tabs
 from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, executes, interrupted, opened, row, trigger, types
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 STEPS = 15  # of a fifth of a second: the levers are pulled in the fifth, and take effect long before the last
 
 

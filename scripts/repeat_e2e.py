@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+EVERYTHING = ["e2e", "-n", "2", "--maxschedchunk", "1"]
 FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 BEGUN = re.compile(r"^(\S+::.+?) *(?:PASSED|FAILED|ERROR|SKIPPED|$)", re.MULTILINE)
 COUNTS = re.compile(r"^=+ (.*\d+ \w+.* in [\d.]+s.*?) =+$", re.MULTILINE)
@@ -26,7 +27,7 @@ COUNTS = re.compile(r"^=+ (.*\d+ \w+.* in [\d.]+s.*?) =+$", re.MULTILINE)
 
 def play(arguments: list[str], limit: float, printed: Path) -> tuple[str, list[str]]:
     """One round: what it came to, and the names of the tests that failed."""
-    command = [sys.executable, "-m", "pytest", "-v", *(arguments or ["e2e"])]
+    command = [sys.executable, "-m", "pytest", "-v", *(arguments or EVERYTHING)]
     with printed.open("wb") as file:
         pytest = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
