@@ -10,8 +10,8 @@ from e2e.python import PACKAGES, ROOT, run, zipped
 PACKAGE = ("durable_lite/**/*.py", "web/*.mjs")
 TESTS = ("pyproject.toml", "tests/*.py", "tests/conformance/*.py", "tests/browser/*.py", "tests/pyodide/*.py")
 
-# A durability is one option of a write transaction: strict is asked what writes steps and ends. What draws many
-# examples (test_any_…) asks the store's own code, which is the same on Node.
+# A durability is one option of a write transaction: strict is asked what writes steps and ends. What draws
+# many examples (test_any_…) asks the store's own code, which is the same on Node.
 WANTED = {
     "relaxed": "guest or indexeddb-relaxed and not test_any_",
     "strict": "indexeddb-strict and (test_steps or test_guard or test_settle) and not test_any_",

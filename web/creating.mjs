@@ -115,7 +115,7 @@ export async function resume(t, id, now) {
     ...{ recoveries: 0, executed: 0, output: null, error: null, finished_at: null, ready_at: null },
     ...{ claimable: 1, key_live: run.idempotency_key === null ? 0 : 1 },
     deadline: run.deadline !== null && run.deadline <= now ? null : run.deadline,
-    ...{ gated: await places.isGated(run), interrupted: run.started_at === null ? 0 : 1 },
+    ...{ gated: await places.isGated(run), interrupted: run.started_at === null ? 0 : 1, expires_at: null },
   };
   const resumed = await record(t, row, now, "run.resumed", { by: "request", attempt });
   return { run: await places.take(resumed), changes: places.changes };

@@ -74,6 +74,14 @@ export async function readTokens(t, ids, now) {
 
 // Children
 
+const SAME = /** @type {const} */ (["path", "seq", "started_at", "failures", "attempt"]);
+
+/** @param {import("./records.mjs").NewRun} run @param {Run} found @returns {import("./creating.mjs").Created} */
+function answered(run, found) {
+  if (run.id === found.id) return { run: found, disposition: "created" };
+  return { run: found, disposition: run.idempotency_key === null ? "coalesced" : "idempotent" };
+}
+
 /**
  * @param {Transaction} t
  * @param {string} id
@@ -85,6 +93,13 @@ export async function readTokens(t, ids, now) {
 export async function createChildren(t, id, generation, step, runs) {
   const no = refusal(await find(t, id), generation);
   if (no) return { answer: no, changes: [] };
+  const steps = t.objectStore(step.seq === null ? "unfinished" : "steps");
+  const stored = await done(steps.get([id, step.seq === null ? step.path : step.seq]));
+  if (stored?.ref && SAME.every((name) => stored[name] === step[name])) { // an earlier try of this very call
+    const named = await Promise.all(stored.ref.split("\n").map((/** @type {string} */ child) => find(t, child)));
+    const children = named.filter(Boolean);
+    if (children.length === runs.length) return { answer: runs.map((run, n) => answered(run, children[n])), changes: [] };
+  }
   const { created, changes } = await create(t, runs);
   await putStep(t, { ...step, ref: created.map(({ run }) => run.id).join("\n") });
   return { answer: created, changes: [...changes, { run_id: id, claimable: false, step: true }] };

@@ -112,9 +112,7 @@ class MemoryStore(MemoryEvents):
                 self._ready(row, now)
             else:
                 self._runs[row.id] = row._replace(claimable=1)
-        self._forget_starts(now)
-        for name in self._queues:
-            self._promote(name, now)
+        self._promote_all(now)
 
     def _in_order(self, fits: Callable[[RunRow], bool]) -> Iterator[RunRow]:
         """Those that fit, and do so still when it is their turn."""
@@ -271,12 +269,13 @@ class MemoryStore(MemoryEvents):
             raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
         if other := self._holder_of_key(row.job, row.idempotency_key, now):
             raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
+        self._expire_key(row.job, row.idempotency_key, now)
         passed = row.deadline is not None and row.deadline <= now
         self._runs[run_id] = row._replace(
             status=Status.PENDING, generation=row.generation + 1, attempt=row.attempt + 1,
             first_attempt=row.attempt + 1, recoveries=0, executed=0.0, output=None, error=None,
             finished_at=None, ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
-            deadline=None if passed else row.deadline, gated=int(self._is_gated(row)),
+            deadline=None if passed else row.deadline, expires_at=None, gated=int(self._is_gated(row)),
             interrupted=int(row.started_at is not None),
         )  # fmt: skip
         self._record(run_id, now, EventType.RESUMED, {"by": "request", "attempt": row.attempt + 1})
@@ -314,6 +313,8 @@ class MemoryStore(MemoryEvents):
         other = self._holder_of_key(row.job, row.idempotency_key, now) if row.key_live else None
         if other is not None and other.id != run_id:
             raise key_taken(row, other)
+        if row.key_live:
+            self._expire_key(row.job, row.idempotency_key, now)
         self._runs[run_id], self._events[run_id] = row, list(moved.events)
         self._steps[run_id] = {step.path: step for step in moved.steps}
         self._paths[run_id] = {step.seq: step.path for step in moved.steps if step.seq is not None}

@@ -94,7 +94,6 @@ class MemoryQueues(MemoryTables):
             self._ready(row._replace(claimable=0), now)
 
     def _block(self, row: RunRow, place: str, now: float) -> None:
-        self._forget_starts(now)  # what is still to come for this line begins here
         if row.status != Status.QUEUED:
             check(row.id, row.status, Status.QUEUED)
         self._runs[row.id] = row._replace(
@@ -168,7 +167,6 @@ class MemoryQueues(MemoryTables):
     def _gate(self, name: str, now: float) -> None:
         """The limits of a queue have changed."""
         limited = is_limited(self._queues[name])
-        self._forget_starts(now)
         for row in list(self._runs.values()):
             if row.queue != name or row.status in FINAL:
                 continue
@@ -195,10 +193,13 @@ class MemoryQueues(MemoryTables):
         if queue is not None and queue.period is not None:
             self._starts.setdefault(row.queue, []).append(now)
 
-    def _forget_starts(self, now: float) -> None:
+    def _promote_all(self, now: float) -> None:
+        """Time has passed: rates let others start. Whoever else forgets starts wakes nobody."""
         for name, queue in self._queues.items():
             if queue.period is not None and name in self._starts:
                 self._starts[name] = [at for at in self._starts[name] if at + queue.period > now]
+        for name in sorted(self._queues):
+            self._promote(name, now)
 
 
 def _is_unstarted(row: RunRow) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class MemoryRuns(MemoryQueues):
         """What stands for a new run that need not be created."""
         if existing := self._runs.get(new.id):
             return Created(existing, "created")
+        self._expire_key(new.job, new.idempotency_key, new.created_at)
         if existing := self._holder_of_key(new.job, new.idempotency_key, new.created_at):
             return Created(existing, "idempotent")
         existing = self._debounced(new)
@@ -91,20 +93,24 @@ class MemoryRuns(MemoryQueues):
         return Created(self._runs[new.id], "created")
 
     def _holder_of_key(self, job: str, key: str | None, now: float) -> RunRow | None:
-        """The run that answers for this key; one whose time is up lets go of it here."""
-        if key is None:
-            return None
-        for row in self._runs.values():
-            if row.key_live and row.job == job and row.idempotency_key == key:
-                expires = row.idempotency_expires_at
-                if expires is None or expires > now:
-                    return row
-                self._runs[row.id] = row._replace(key_live=0)
-                break
-        run_id, expires = self._more_keys.get((job, key), ("", None))
+        """The run that answers for this key."""
+        if row := self._live_key(job, key):
+            expires = row.idempotency_expires_at
+            if expires is None or expires > now:
+                return row
+        run_id, expires = self._more_keys.get((job, key or ""), ("", None))
         more = self._runs.get(run_id)
         alive = more is not None and (more.status not in FINAL or more.status in KEEPS_KEY)
         return more if alive and (expires is None or expires > now) else None
+
+    def _live_key(self, job: str, key: str | None) -> RunRow | None:
+        found = (row for row in self._runs.values() if (row.job, row.idempotency_key) == (job, key))
+        return next((row for row in found if row.key_live), None)
+
+    def _expire_key(self, job: str, key: str | None, now: float) -> None:
+        """A run whose time as a holder is up lets go of its key."""
+        if (row := self._live_key(job, key)) and (row.idempotency_expires_at or math.inf) <= now:
+            self._runs[row.id] = row._replace(key_live=0)
 
     def _is_awaited(self, row: RunRow) -> bool:
         """Whether a run that has not ended may still want to know how this one has."""

@@ -8,7 +8,7 @@ from ..errors import TokenNotFound
 from ..records import Change, Created, NewRun, Refusal, RunRow, StepRow, TokenFilter, TokenRow, Wakes
 from ..status import FINAL, Status
 from .memory_runs import MemoryRuns
-from .rows import token_expired, tokens_run_ended
+from .rows import answered, is_same, token_expired, tokens_run_ended
 
 __all__ = ["MemoryWaits"]
 
@@ -31,6 +31,11 @@ class MemoryWaits(MemoryRuns):
     ) -> list[Created] | Refusal:
         if refusal := self._refusal(run_id, generation):
             return refusal
+        stored = self._steps[run_id].get(step.path)
+        if stored and is_same(stored, step):
+            children = [self._runs[id] for id in (stored.ref or "").split("\n") if id in self._runs]
+            if len(children) == len(runs):
+                return answered(runs, children)
         self._check_seq(run_id, step)
         created = self._create(runs)
         ref = "\n".join(outcome.run.id for outcome in created)

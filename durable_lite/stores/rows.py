@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import events as ev
 from ..errors import Conflict
 from ..events import EventType
-from ..records import Moved, NewRun, QueueRow, RunRow, TokenRow
+from ..records import Created, Moved, NewRun, QueueRow, RunRow, StepRow, TokenRow
 from ..status import Status, check
 
 __all__ = [
+    "answered",
     "arrival",
     "first_row",
     "is_news",
+    "is_same",
     "key_taken",
     "leaving",
     "recovered",
@@ -50,6 +52,20 @@ def first_row(new: NewRun) -> RunRow:
 def order(row: RunRow) -> tuple[int, float, str]:
     """The order in which runs are claimed, and take places."""
     return -row.priority, row.created_at, row.id
+
+
+def is_same(stored: StepRow, step: StepRow) -> bool:
+    """Whether a stored step with children is of the very call that would store `step`."""
+    of_call = [(one.path, one.seq, one.started_at, one.failures, one.attempt) for one in (stored, step)]
+    return bool(stored.ref) and of_call[0] == of_call[1]
+
+
+def answered(new: Sequence[NewRun], runs: Sequence[RunRow]) -> list[Created]:
+    """What an earlier try of the very call that would create `new` came to."""
+    return [
+        Created(run, "created" if run.id == one.id else "idempotent" if one.idempotency_key else "coalesced")
+        for one, run in zip(new, runs, strict=True)
+    ]
 
 
 def is_limited(queue: QueueRow | None) -> bool:

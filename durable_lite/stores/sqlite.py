@@ -282,6 +282,8 @@ def _any_work(cursor: sqlite3.Cursor, jobs: Sequence[str], now: float) -> bool:
     moments = cursor.execute(sql.NEXT_DUE).fetchone()
     if any(moment is not None and moment <= now for moment in moments):
         return True
+    if cursor.execute(sql.START_OVER, (now,)).fetchone():
+        return True
     return any(cursor.execute(sql.ANY_CLAIMABLE, (job,)).fetchone() for job in jobs)
 
 

@@ -17,7 +17,6 @@ from .rows import is_limited, order
 from .sqlite_rows import change, find
 
 __all__ = [
-    "forget_starts",
     "is_gated",
     "is_shared",
     "leave",
@@ -54,7 +53,6 @@ def pause_queue(cursor: Cursor, name: str, paused: bool, now: float) -> tuple[No
 def _set(cursor: Cursor, queue: QueueRow, now: float, changes: Changes) -> None:
     """The limits of a queue have changed: they hold for all that are there."""
     cursor.execute(sql.SET_QUEUE, queue)
-    forget_starts(cursor, now)
     cursor.execute(sql.GATE, (int(is_limited(queue)), queue.name))
     if is_limited(queue):
         cursor.execute(sql.ALL_STAND_IN_LINE, (queue.name,))
@@ -126,7 +124,6 @@ def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
 
 
 def _block(cursor: Cursor, row: RunRow, place: str, now: float, changes: Changes) -> None:
-    forget_starts(cursor, now)  # what is still to come for this line begins here
     if row.status != Status.QUEUED:
         check(row.id, row.status, Status.QUEUED)
     change(
@@ -182,7 +179,8 @@ def leave(cursor: Cursor, run_id: str, now: float, changes: Changes) -> None:
 
 
 def promote_all(cursor: Cursor, now: float, changes: Changes) -> None:
-    """Let those go on for whom there is a place by now."""
+    """Time has passed: rates let others start. Whoever else forgets starts wakes nobody."""
+    cursor.execute(sql.FORGET_STARTS, (now,))
     for (name,) in cursor.execute(sql.LINES).fetchall():
         _promote(cursor, name, now, changes)
 
@@ -225,10 +223,6 @@ def start(cursor: Cursor, row: RunRow, now: float) -> None:
     queue = limits(cursor, row.queue)
     if queue is not None and queue.period is not None:
         cursor.execute(sql.START, (row.queue, now, row.id))
-
-
-def forget_starts(cursor: Cursor, now: float) -> None:
-    cursor.execute(sql.FORGET_STARTS, (now,))
 
 
 def _goes_before(row: RunRow, holder: RunRow) -> bool:

@@ -115,6 +115,10 @@ SELECT (
     WHERE claimable = 0 AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
 ), (SELECT expires_at FROM {_EXPIRING} ORDER BY expires_at LIMIT 1), ({_NEXT_PLACE})
 """
+START_OVER = """
+SELECT 1 FROM queues
+WHERE period + (SELECT at FROM starts WHERE starts.queue = queues.name ORDER BY at LIMIT 1) <= ? LIMIT 1
+"""
 ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
 PROMOTE = """
 UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ? AND gated = 0
@@ -220,6 +224,14 @@ SAVE_UNFINISHED = _save(
     _UNFINISHED,
     "(run_id, path) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _UNFINISHED[2:]),
 )
+# What an earlier try of this very call has stored.
+CHILDREN_OF_STEP = """
+SELECT ref FROM steps WHERE id = (SELECT number FROM runs WHERE id = :run_id) << 32 | :seq AND path = :path
+    AND started_at = :started_at AND failures = :failures AND attempt = :attempt AND ref != ''
+UNION ALL
+SELECT ref FROM unfinished_steps WHERE :seq IS NULL AND run_id = :run_id AND path = :path
+    AND started_at = :started_at AND failures = :failures AND attempt = :attempt AND ref != ''
+"""
 # A moved run's, which nobody holds.
 ADD_STEP = f"""
 INSERT INTO steps (id, {", ".join(_COMPLETED)})

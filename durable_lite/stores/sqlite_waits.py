@@ -9,9 +9,9 @@ from ..errors import TokenNotFound
 from ..records import Change, Created, NewRun, Refusal, StepRow, TokenRow
 from ..status import FINAL, Status
 from . import sqlite_statements as sql
-from .rows import token_expired, tokens_run_ended
+from .rows import answered, token_expired, tokens_run_ended
 from .sqlite_create import create_runs
-from .sqlite_rows import existing_run, refusal
+from .sqlite_rows import existing_run, find, refusal
 from .sqlite_waking import wake
 from .sqlite_writes import save_step
 
@@ -36,6 +36,10 @@ def create_children(
     now = refusal(cursor, run_id)
     if now != (Status.EXECUTING, generation):
         return now, ()
+    if found := cursor.execute(sql.CHILDREN_OF_STEP, step._asdict()).fetchone():
+        children = [row for id in found[0].split("\n") if (row := find(cursor, id))]
+        if len(children) == len(runs):
+            return answered(runs, children), ()
     created, changes = create_runs(cursor, runs)
     step = step._replace(ref="\n".join(outcome.run.id for outcome in created))
     refused, more = save_step(cursor, run_id, generation, step)

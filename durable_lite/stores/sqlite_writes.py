@@ -81,28 +81,27 @@ def claim_runs(
 
 def _let_come(cursor: Cursor, now: float) -> list[Change]:
     """What time brings: runs that are too late, that are due, that a rate lets start."""
-    cursor.execute(sql.PROMOTE, (now,))
     changes: list[Change] = []
-    for row in _in_order(cursor, sql.EXPIRED, now):
-        row = existing_run(cursor, row.id)  # one before it may have changed it
+    for found in _in_order(cursor, sql.EXPIRED, now):
+        row = existing_run(cursor, found.id)  # one before it may have changed it
         if row.expires_at is not None and row.expires_at <= now and row.status not in FINAL:
             _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
             changes += more
-    due = _in_order(cursor, sql.DUE_GATED, now)
-    for queued in (True, False):
-        for found in due:
-            row = existing_run(cursor, found.id)
-            if row.claimable or row.ready_at is None or row.ready_at > now:
-                continue
-            if queued and row.status == Status.QUEUED:
-                fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
-                changes += end_run(cursor, row, now, EventType.TIMED_OUT, {"code": "deadline"}, **fields)[1]
-            elif not queued and row.status != Status.QUEUED:
-                queues.ready(cursor, row, now, changes)
+    for found in _in_order(cursor, sql.DUE_GATED, now):
+        if (row := existing_run(cursor, found.id)).status == Status.QUEUED and _is_due(row, now):
+            fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
+            changes += end_run(cursor, row, now, EventType.TIMED_OUT, {"code": "deadline"}, **fields)[1]
+    cursor.execute(sql.PROMOTE, (now,))  # and those whom these ends have woken
+    for found in _in_order(cursor, sql.DUE_GATED, now):
+        if (row := existing_run(cursor, found.id)).status != Status.QUEUED and _is_due(row, now):
+            queues.ready(cursor, row, now, changes)
     if cursor.execute(sql.LIMITED).fetchone():
-        queues.forget_starts(cursor, now)
         queues.promote_all(cursor, now, changes)
     return changes
+
+
+def _is_due(row: RunRow, now: float) -> bool:
+    return not row.claimable and row.ready_at is not None and row.ready_at <= now
 
 
 def _in_order(cursor: Cursor, statement: str, now: float) -> list[RunRow]:
@@ -278,7 +277,7 @@ def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes
         first_attempt=attempt, recoveries=0, executed=0.0, output=None, error=None, finished_at=None,
         ready_at=None, claimable=1, key_live=int(row.idempotency_key is not None),
         deadline=None if passed else row.deadline, interrupted=int(row.started_at is not None),
-        gated=int(queues.is_gated(cursor, row)),
+        gated=int(queues.is_gated(cursor, row)), expires_at=None,
     )  # fmt: skip
     record(cursor, row, now, EventType.RESUMED, {"by": "request", "attempt": attempt})
     changes: list[Change] = []

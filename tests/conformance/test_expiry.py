@@ -100,6 +100,13 @@ async def test_who_was_resumed_after_it_had_started_does_not_expire(store):
     assert await ids(store, now=NOW + 5) == ["r"]
 
 
+async def test_who_was_cancelled_before_it_started_is_resumed_without_a_limit(store):
+    await create(store, **SOON)
+    await store.cancel_run("r", NOW)
+    assert (await store.resume_run("r", NOW + 5)).expires_at is None
+    assert await ids(store, now=NOW + 5) == ["r"]
+
+
 @pytest.mark.parametrize("how", ["cancel", "move"])
 async def test_who_has_ended_does_not_expire(store, how):
     await create(store, **SOON)
