@@ -23,13 +23,16 @@ export const CREATING = ["runs", "events", "tags", "queues", "starts", "more_key
 export async function create(t, runs) {
   const places = new Places(t, 0);
   const created = [];
+  let answered = false;
   for (const given of runs) {
     places.now = given.created_at;
-    created.push((await answer(t, given)) ?? { run: await insert(places, given), disposition: "created" });
+    const found = await answer(t, given);
+    answered ||= found !== null;
+    created.push(found ?? { run: await insert(places, given), disposition: "created" });
   }
   for (const one of created) {
-    // Those behind it may have taken its place, or have brought another payload.
-    if (one.run.gated || (one.run.debounce_key !== null && runs.length > 1)) one.run = await existing(t, one.run.id);
+    // Those behind it may have taken its place, or its key, or have brought another payload.
+    if (one.run.gated || (answered && runs.length > 1)) one.run = await existing(t, one.run.id);
     places.tell(one.run.id, true);
   }
   return { created, changes: places.changes };

@@ -26,11 +26,12 @@ def create_runs(cursor: Cursor, runs: Sequence[NewRun]) -> tuple[list[Created], 
     created, stale = [], False
     for new in runs:
         outcome = _answer(cursor, new)
+        stale = stale or outcome is not None
         if outcome is None:
             outcome = _insert(cursor, new, limits[new.queue], changes)
-        stale = stale or bool(outcome.run.gated) or new.debounce_key is not None
+        stale = stale or bool(outcome.run.gated)
         created.append(outcome)
-    if stale:  # those behind one may have taken its place, or brought another payload
+    if stale:  # those behind one may have taken its place, or its key, or brought another payload
         created = [one._replace(run=existing_run(cursor, one.run.id)) for one in created]
     changes += [Change(outcome.run.id, claimable=True) for outcome in created]
     return created, tuple(changes)
