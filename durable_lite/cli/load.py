@@ -13,35 +13,51 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InvalidOption
-from ..job import Job, collect_jobs
+from ..job import Job, Jobs, collect_jobs, collect_queues
+from ..queues import Queue
 from .exits import Failure, detail
 
-__all__ = ["load_job", "load_jobs", "no_such_job"]
+__all__ = ["Loaded", "load_job", "load_jobs", "no_such_job"]
 
 AnyJob = Job[Any, Any]
 
 
-def load_job(target: str) -> tuple[AnyJob, dict[str, AnyJob]]:
-    """The one job that `target` names, and all jobs of its module."""
+class Loaded(NamedTuple):
+    """What a worker is given of job files."""
+
+    jobs: dict[str, AnyJob]
+    queues: tuple[Queue, ...]  # with limits, of the same modules
+
+    @property
+    def all(self) -> list[AnyJob | Queue]:
+        return [*self.jobs.values(), *self.queues]
+
+
+def load_job(target: str) -> tuple[AnyJob, Loaded]:
+    """The one job that `target` names, and all that is in its module."""
     where, name = _split(target)
-    module, jobs = _jobs_of(where)
-    return _pick(where, name, module, jobs), jobs
+    module, loaded = _load(where)
+    return _pick(where, name, module, loaded.jobs), loaded
 
 
-def load_jobs(targets: Iterable[str]) -> dict[str, AnyJob]:
+def load_jobs(targets: Iterable[str]) -> Loaded:
     """The jobs of several modules; of a target with a name only that one."""
-    found: list[AnyJob] = []
+    found: list[AnyJob | Queue] = []
     for target in targets:
         where, name = _split(target)
-        module, jobs = _jobs_of(where)
-        found += jobs.values() if name is None else [_pick(where, name, module, jobs)]
+        module, loaded = _load(where)
+        found += loaded.all if name is None else [_pick(where, name, module, loaded.jobs), *loaded.queues]
+    return _collect(", ".join(targets), found)
+
+
+def _collect(where: str, source: Jobs) -> Loaded:
     try:
-        return collect_jobs(found)
+        return Loaded(collect_jobs(source), tuple(collect_queues(source).values()))
     except InvalidOption as error:
-        raise Failure(f"{', '.join(targets)}: {detail(error)}") from None
+        raise Failure(f"{where}: {detail(error)}") from None
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -54,16 +70,13 @@ def _split(target: str) -> tuple[str, str | None]:
     return where, name
 
 
-def _jobs_of(where: str) -> tuple[ModuleType, dict[str, AnyJob]]:
+def _load(where: str) -> tuple[ModuleType, Loaded]:
     is_file = where.endswith(".py") or "/" in where or os.sep in where
     module = _load_file(where) if is_file else _load_module(where)
-    try:
-        jobs = collect_jobs(module)
-    except InvalidOption as error:
-        raise Failure(f"{where}: {detail(error)}") from None
-    if not jobs:
+    loaded = _collect(where, module)
+    if not loaded.jobs:
         raise Failure(f"{where}: there are no jobs in it; a job is an async function with @job")
-    return module, jobs
+    return module, loaded
 
 
 def _pick(where: str, name: str | None, module: ModuleType, jobs: dict[str, AnyJob]) -> AnyJob:

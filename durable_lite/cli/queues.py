@@ -75,12 +75,18 @@ def _steer(name: str, db: Database, *, paused: bool) -> None:
     click.echo(visible(asyncio.run(steer())))
 
 
+def _length(period: float) -> str:
+    """As one writes it in a rate: `s`, `m`, `30s`."""
+    units = {1.0: "s", 60.0: "m", 3600.0: "h"}
+    return units.get(period) or text(period)
+
+
 def _show(found: list[QueueState]) -> None:
     shown = table()
     for title in ("QUEUE", "CONCURRENCY", "RATE", "TAKEN", "QUEUED", ""):
         shown.add_column(title, justify="right" if title in ("TAKEN", "QUEUED", "CONCURRENCY") else "left")
     for queue, queued, taken in found:
-        rate = "" if queue.rate is None else f"{queue.rate}/{text(queue.period or 0)}"
+        rate = "" if queue.rate is None else f"{queue.rate}/{_length(queue.period or 0)}"
         shown.add_row(
             Text(visible(queue.name)), str(queue.concurrency or ""), rate, f"{taken:,}", f"{queued:,}",
             Text("paused" if queue.paused else "", style="yellow"),

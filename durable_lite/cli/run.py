@@ -21,7 +21,7 @@ from .as_json import run_json, value_json
 from .exits import Exit, Failure, code_of
 from .find import find_earlier
 from .follow import Follower
-from .load import AnyJob, load_job
+from .load import AnyJob, Loaded, load_job
 from .observe import Observer, observed
 from .options import (
     Database,
@@ -44,7 +44,7 @@ class Order(NamedTuple):
     """What the command line asks for."""
 
     job: AnyJob
-    jobs: tuple[AnyJob, ...]  # of its module: it may start them
+    loaded: Loaded  # its module: it may start what else is there
     payload: Any
     db: Database
     new: bool
@@ -92,8 +92,8 @@ def run(
     """
     text = read_payload(payload)
     with contextlib.redirect_stdout(sys.stderr):
-        job, jobs = load_job(target)
-        order = Order(job, tuple(jobs.values()), _payload(job, text), db, new, tags, durability, stop_timeout)
+        job, loaded = load_job(target)
+        order = Order(job, loaded, _payload(job, text), db, new, tags, durability, stop_timeout)
         row, disposition, code = asyncio.run(_run(order))
     if as_json:
         click.echo(json_text({**run_json(row), "disposition": disposition}))
@@ -117,7 +117,7 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             row, disposition = await _take_up(order, store, screen)
             progress = Progress(screen, row)
             ours = _Ours(row.id, progress)
-            app = Durable(observed(store, ours), jobs=order.jobs)
+            app = Durable(observed(store, ours), jobs=order.loaded.all)
             follower = Follower(store, row, progress.told, progress.looked)
             await follower.look()
             progress.begin()

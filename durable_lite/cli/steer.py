@@ -91,7 +91,7 @@ def replay(run_id: str, targets: tuple[str, ...], db: Database, payload: str | N
     With the job's FILE.py the payload is checked here, otherwise when the new run is claimed.
     """
     text = read_payload(payload)
-    jobs = load_jobs(targets) if targets else {}
+    jobs = load_jobs(targets).jobs if targets else {}
 
     async def act(app: Durable, row: RunRow) -> str:
         job = jobs.get(row.job)

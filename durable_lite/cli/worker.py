@@ -14,7 +14,7 @@ from ..events import Event, EventType
 from ..records import Claim, Settlement
 from ..status import FINAL, Status
 from .exits import Failure
-from .load import AnyJob, load_jobs
+from .load import Loaded, load_jobs
 from .observe import Observer, observed
 from .options import Database, db_option, durability_option, opened, stop_timeout_option
 from .progress import log_line
@@ -57,20 +57,18 @@ def worker(
     if db.is_memory:
         raise Failure("--db: memory: can't be shared, so there is nothing to work for; name a file")
     with contextlib.redirect_stdout(sys.stderr):
-        jobs = load_jobs(targets)
-        ctx.exit(asyncio.run(_work(jobs, db, concurrency, durability, stop_timeout)))
+        loaded = load_jobs(targets)
+        ctx.exit(asyncio.run(_work(loaded, db, concurrency, durability, stop_timeout)))
 
 
-async def _work(
-    jobs: dict[str, AnyJob], db: Database, concurrency: int, durability: str, stop_timeout: float
-) -> int:
+async def _work(loaded: Loaded, db: Database, concurrency: int, durability: str, stop_timeout: float) -> int:
     screen = Screen()
     log = _Log(screen)
     with StopSignals() as signals, diagnostics(screen):
         async with opened(db, durability=durability, create=True) as store:
-            app = Durable(observed(store, log), jobs=list(jobs.values()), concurrency=concurrency)
+            app = Durable(observed(store, log), jobs=loaded.all, concurrency=concurrency)
             app.listen(log.hear)
-            known = ", ".join(sorted(jobs))
+            known = ", ".join(sorted(loaded.jobs))
             screen.say(f"worker on {store.url} for {known}; {plural(concurrency, 'run')} at a time", "bold")
             async with app:
                 await signals.wait()

@@ -24,9 +24,9 @@ class TestTargets:
     )
     def test_a_job_by_its_name_or_its_function(self, tmp_path, target):
         write_jobs(tmp_path, TWO, "two.py")
-        job, jobs = load_job(target)
+        job, loaded = load_job(target)
         assert job.name == "the-second"
-        assert set(jobs) == {"first", "the-second"}
+        assert set(loaded.jobs) == {"first", "the-second"}
         assert job.fn.__module__ == "two"
         assert sys.modules["two"].second is job
 
@@ -57,7 +57,7 @@ class TestTargets:
     def test_several(self, tmp_path):
         write_jobs(tmp_path, TWO, "two.py")
         write_jobs(tmp_path, TWO.replace("first", "third").replace("the-second", "fourth"), "more.py")
-        assert set(load_jobs(["two.py", "more.py:fourth"])) == {"first", "the-second", "fourth"}
+        assert set(load_jobs(["two.py", "more.py:fourth"]).jobs) == {"first", "the-second", "fourth"}
 
 
 class TestErrors:

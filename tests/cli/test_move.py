@@ -22,7 +22,7 @@ def waiting(jobs, db):
         await app.run_until_idle()
         return run.id
 
-    return with_app(db, list(load_jobs([str(jobs)]).values()), trigger)
+    return with_app(db, load_jobs([str(jobs)]).all, trigger)
 
 
 def status(run_id, db):

@@ -198,4 +198,4 @@ class TestPayload:
 def jobs_of(path):
     from durable_lite.cli.load import load_jobs
 
-    return load_jobs([str(path)])
+    return load_jobs([str(path)]).jobs

@@ -22,7 +22,7 @@ def many(jobs, db):
             for n in range(1, 6)
         ]
 
-    ids = with_app(db, list(load_jobs([str(jobs)]).values()), trigger)
+    ids = with_app(db, load_jobs([str(jobs)]).all, trigger)
     jobs.unlink()
     return ids
 

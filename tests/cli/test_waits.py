@@ -20,6 +20,12 @@ async def approve(ctx: Context, name: str) -> object:
 async def book(ctx: Context, payload: dict) -> dict:
     return payload
 
+drips = Queue("drips", concurrency=1)
+
+@job(queue="drips")
+async def drip(ctx: Context, _: None) -> int:
+    return 1
+
 @job
 async def dun(ctx: Context, org: str) -> dict:
     return await ctx.wait_for_event("paid", "paid", match={"org": org}, timeout="7d")
@@ -42,7 +48,7 @@ def app_of(jobs, db):
             await app.run_until_idle()
             return result
 
-        return with_app(db, list(load_jobs([str(jobs)]).values()), main)
+        return with_app(db, load_jobs([str(jobs)]).all, main)
 
     return act
 
@@ -136,9 +142,14 @@ class TestQueues:
         assert "for a place in queue narrow" in succeed("runs", "show", id, "--db", db).stdout
         shown = succeed("queues", "list", "--db", db).stdout
         assert [line.split() for line in shown.splitlines() if line.startswith("narrow")] == [
-            ["narrow", "2", "90/1m", "0", "1", "paused"]
+            ["narrow", "2", "90/m", "0", "1", "paused"]
         ]
         assert "not paused; 0 QUEUED" in succeed("queues", "resume", "narrow", "--db", db).stdout
+
+    def test_the_limits_of_a_file_hold_for_jobs_that_name_the_queue(self, jobs, db):
+        succeed("run", f"{jobs}:drip", "--db", db)
+        found = {row["name"]: row["concurrency"] for row in parsed("queues", "list", "--db", db)["queues"]}
+        assert found == {"narrow": 2, "drips": 1}
 
     def test_none(self, waiting, db, tmp_path):
         async def nothing(app):
