@@ -11,7 +11,7 @@ import { makeId, newRun } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
 export {
-  Busy, Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable,
+  Busy, Conflict, DurableError, FINAL, RESUMABLE, RunNotFound, StoreError, StoreUnavailable, TokenNotFound,
 } from "./statuses.mjs";
 export { Run, RunFailed } from "./run.mjs";
 export { decode } from "./values.mjs";
@@ -22,6 +22,7 @@ export { decode } from "./values.mjs";
 
 const now = () => Date.now() / 1000;
 const HEAD_START = 0.05; // seconds, for tabs that have Python already
+const OUTSIDE = () => import("./outside.mjs"); // like moving.mjs, few pages need it
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -145,7 +146,7 @@ export class Tab extends EventTarget {
    * @returns {Promise<string>}
    */
   async exportRun(id) {
-    const { exportRun } = await import("./moving.mjs"); // few pages need it
+    const { exportRun } = await import("./moving.mjs");
     return exportRun(this.store, id, now());
   }
 
@@ -158,6 +159,36 @@ export class Tab extends EventTarget {
     const { read } = await import("./moving.mjs");
     const run = await this.store.import_run(read(text), now());
     return new Run(this, run.id, run);
+  }
+
+  /**
+   * Keep the promise of a token; again is a no-op, the first value counts. Throws `TokenNotFound`, and `Conflict`
+   * once it has expired or its run has ended.
+   * @param {string} id
+   * @param {any} [value] plain data
+   */
+  async completeToken(id, value = null) {
+    return (await OUTSIDE()).completeToken(this.store, id, value, now());
+  }
+
+  /** Let whoever waits for a token get `TokenFailed` with this message. @param {string} id @param {string} message */
+  async failToken(id, message) {
+    return (await OUTSIDE()).failToken(this.store, id, message, now());
+  }
+
+  /** Newest first; `state` is pending, completed, failed or expired. @param {{state?: string, run?: string, limit?: number}} [filter] */
+  async tokens(filter = {}) {
+    return (await OUTSIDE()).tokens(this.store, filter);
+  }
+
+  /**
+   * Start the jobs that are on such an event, and wake the runs that wait for one: once for an id (of 30 days).
+   * @param {string} name
+   * @param {any} [payload] plain data
+   * @param {{id?: string | null}} [options]
+   */
+  async sendEvent(name, payload = null, { id = null } = {}) {
+    return (await OUTSIDE()).sendEvent(this.store, name, payload, id, now());
   }
 
   /** Let no run of a queue start, nor go on after a wait; what executes goes on. @param {string} name */

@@ -52,6 +52,14 @@ export class UnknownJob extends DurableError {}
 /** A payload is larger than Python's codec takes by default. */
 export class TooLarge extends DurableError {}
 
+/** The text of a value, unless it is too large. @param {string} text @param {string} what it is */
+export function sized(text, what) {
+  if (text.length * 3 > MAX_VALUE_BYTES && new TextEncoder().encode(text).length > MAX_VALUE_BYTES) {
+    throw new TooLarge(`${what}: more than ${MAX_VALUE_BYTES} bytes; store the data elsewhere`);
+  }
+  return text;
+}
+
 /**
  * The row of a new run. Without a manifest nothing is known of its job, and only the claim checks the
  * payload; a payload that isn't given, or null, is always left to the claim: the job may have a default.
@@ -74,9 +82,7 @@ export function newRun({ id, now, job, manifest = null, payload = null, options 
   const text = encode(payload, `payload of ${job}`);
   const bad = entry && payload !== null ? problems(entry.payload, payload) : [];
   if (bad.length) throw new InvalidPayload(job, bad);
-  if (text.length * 3 > MAX_VALUE_BYTES && new TextEncoder().encode(text).length > MAX_VALUE_BYTES) {
-    throw new TooLarge(`payload of ${job}: more than ${MAX_VALUE_BYTES} bytes; store the data elsewhere`);
-  }
+  sized(text, `payload of ${job}`);
 
   const { priority = 0, scope = "global", deadline = null, delay = 0, queue = null, ...rest } = options;
   const { idempotencyKey = null, idempotencyTtl = "30d", maxDuration = null, tags = [], ...more } = rest;

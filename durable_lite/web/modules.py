@@ -18,10 +18,10 @@ SUFFIXES = (".mjs", ".css", ".d.mts")
 DECLARATIONS = "types/"  # where TypeScript writes what it has read from the modules' comments
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 # A build without one of these isn't complete.
-REQUIRED = ("durable-lite.mjs", "durable-runs.mjs", "indexeddb.mjs", "moving.mjs", "worker.mjs")
+REQUIRED = ("durable-lite.mjs", "durable-runs.mjs", "indexeddb.mjs", "moving.mjs", "outside.mjs", "worker.mjs")
 # What a page imports first has all the others in it, but for those that it may never need.
 ENTRY = "durable-lite.mjs"
-APART = ("durable-runs.mjs", "moving.mjs", "worker.mjs")
+APART = ("durable-runs.mjs", "moving.mjs", "outside.mjs", "worker.mjs")
 ALSO = ("indexeddb.mjs",)
 
 

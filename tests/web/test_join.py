@@ -123,6 +123,7 @@ def test_our_modules_have_no_comments_left():
         "durable-runs.mjs",
         "indexeddb.mjs",
         "moving.mjs",
+        "outside.mjs",
         "worker.mjs",
     ]
     for name, source in made.items():
