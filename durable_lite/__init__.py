@@ -32,8 +32,7 @@ from .errors import (
     TooLarge,
     UnknownJob,
 )
-from .events import Event as RunEvent
-from .events import EventType
+from .events import EventType, RunEvent
 from .job import Job, job
 from .on import Event
 from .queues import Queue

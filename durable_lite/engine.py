@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from .awake import AwakeClock
 from .eager import EagerTasks
 from .errors import StoreError
-from .events import Event, EventType
+from .events import EventType, RunEvent
 from .ids import IdMaker
 from .job import Job
 from .listeners import Listeners, logger
@@ -126,7 +126,7 @@ class Engine:
 
     def publish_now(self, run_id: str | None, type: str, data: dict[str, Any]) -> None:
         if self.heard():
-            self.listeners.publish(Event(run_id, None, self.clock.now(), type, data))
+            self.listeners.publish(RunEvent(run_id, None, self.clock.now(), type, data))
 
     def notice_block(self, execution: Execution, path: str) -> None:
         """A step has finished: had it kept the event loop from running?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-__all__ = ["LIVE", "Event", "EventType"]
+__all__ = ["LIVE", "EventType", "RunEvent"]
 
 
 class EventType(StrEnum):
@@ -53,7 +53,7 @@ LIVE = frozenset(
 )
 
 
-class Event(NamedTuple):
+class RunEvent(NamedTuple):
     """One event: of which run, its place in the run's gapless sequence (None: live), when, what."""
 
     run_id: str | None

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .events import Event
+from .events import RunEvent
 from .store import logger
 
 __all__ = ["Listener", "Listeners", "logger"]
 
-Listener = Callable[[Event], Any]
+Listener = Callable[[RunEvent], Any]
 
 
 class Listeners:
@@ -37,7 +37,7 @@ class Listeners:
     def __len__(self) -> int:
         return len(self._all)
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: RunEvent) -> None:
         """Tell all. From a step's thread it is told on the event loop, soon."""
         if not self._all:
             return
@@ -50,7 +50,7 @@ class Listeners:
         elif self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._tell, event)
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: RunEvent) -> None:
         for listener in tuple(self._all.values()):
             try:
                 answer = listener(event)

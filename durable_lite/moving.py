@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .brief import described, field
 from .errors import Conflict, InvalidDocument, RunNotFound, TooLarge
-from .events import Event, EventType
+from .events import EventType, RunEvent
 from .fields import KINDS, Wrong, parsed
 from .ports import Store
 from .records import LogRow, Moved, NewEvent, RunRow, StepRow, TokenFilter, TokenRow
@@ -84,7 +84,7 @@ async def gather(store: Store, row: RunRow) -> Moved:
     while page := await store.list_tokens(of_run):
         tokens += page
         of_run = of_run._replace(cursor=(page[-1].created_at, page[-1].id))
-    events: list[Event] = []
+    events: list[RunEvent] = []
     while batch := await store.read_events(row.id, events[-1].seq or 0 if events else 0, _BATCH):
         events += batch
     if not events:

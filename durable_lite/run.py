@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from . import codec
 from .durations import count, seconds
 from .errors import InvalidPayload, RunFailed, RunNotFound
-from .events import Event
+from .events import RunEvent
 from .records import Change, RunRow
 from .status import FINAL, Status
 from .step import Duration
@@ -142,7 +142,7 @@ class Run(Generic[R]):
             raise InvalidPayload(self.job, [("$", error.get("message", "doesn't fit"))])
         raise RunFailed(self.id, self.status, error)
 
-    async def events(self, after: int = 0) -> AsyncIterator[Event]:
+    async def events(self, after: int = 0) -> AsyncIterator[RunEvent]:
         """The stored events with `seq` > `after`, and then those to come, until the run ends.
 
         Gapless and in order: a reader that starts again after the last `seq` that it saw misses

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 
-from .events import Event
+from .events import RunEvent
 from .records import (
     Beat,
     Change,
@@ -335,7 +335,7 @@ class Store(ABC):
     # Reading what happened
 
     @abstractmethod
-    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         """Stored events with seq > `after`, in order of seq, completed steps among them, gapless."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..durable import Durable
 from ..errors import StoreUnavailable
-from ..events import Event
+from ..events import RunEvent
 from ..job import manifest
 from ..records import Created, NewRun, Refusal, Settlement, StepRow, TokenRow
 from ..stores.indexeddb import IndexedDBStore
@@ -87,7 +87,7 @@ class Tab:
             holds_lock=lambda: self._leads,
         )
         self.app = Durable(self.store, jobs, **given["options"])
-        self._told: list[Event] = []
+        self._told: list[RunEvent] = []
         self.app.listen(self._hear)
 
     async def start(self) -> str:
@@ -120,7 +120,7 @@ class Tab:
         await self.app.close()
         await self.store.close()
 
-    def _hear(self, event: Event) -> None:
+    def _hear(self, event: RunEvent) -> None:
         """Tell the page soon: a message for each would cost as much as the step that it tells of."""
         if not self._told:
             asyncio.get_running_loop().call_later(_TELL_AFTER, self._tell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..events import Event
+from ..events import RunEvent
 from ..records import LogRow, RunRow, StepRow, TokenRow
 from ..runlog import ENGINE
 
@@ -90,7 +90,7 @@ def token_json(row: TokenRow) -> dict[str, Any]:
     }
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: RunEvent) -> dict[str, Any]:
     return {"seq": event.seq, "at": event.at, "type": str(event.type), "data": event.data}
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..errors import RunNotFound, StoreError
-from ..events import Event
+from ..events import RunEvent
 from ..ports import Store
 from ..records import Change, RunRow
 from ..status import FINAL
@@ -23,7 +23,7 @@ class Follower:
     """Tells each stored event of a run once, in order; `row` is what it was last."""
 
     def __init__(
-        self, store: Store, row: RunRow, told: Callable[[Event], None], looked: Callable[[RunRow], None]
+        self, store: Store, row: RunRow, told: Callable[[RunEvent], None], looked: Callable[[RunRow], None]
     ) -> None:
         self._store, self.row = store, row
         self._told, self._looked = told, looked

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import durations
-from ..events import Event, EventType
+from ..events import EventType, RunEvent
 from ..records import RunRow
 from ..status import Status
 from .safe import line, visible
@@ -84,7 +84,7 @@ class Progress:
 
     # What is heard
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: RunEvent) -> None:
         """A live event of this process's worker."""
         data = event.data
         if event.type == EventType.STORE_DOWN:
@@ -107,7 +107,7 @@ class Progress:
         """A step here has just finished: sooner than its event is read."""
         self._active.pop(path, None)
 
-    def told(self, event: Event) -> None:
+    def told(self, event: RunEvent) -> None:
         """A stored event, wherever the run executes."""
         data, at = event.data, event.at
         if event.type != EventType.STEP_COMPLETED:

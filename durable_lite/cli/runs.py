@@ -8,7 +8,7 @@ import time
 import click
 
 from ..durable import Durable
-from ..events import Event
+from ..events import RunEvent
 from ..ports import Store
 from ..records import RunFilter
 from ..status import Status
@@ -129,8 +129,8 @@ def _parse_cursor(cursor: str) -> tuple[float, str]:
         raise Failure(f"--cursor: {cursor} didn't come from `runs list`") from None
 
 
-async def _events(store: Store, run_id: str) -> list[Event]:
-    found: list[Event] = []
+async def _events(store: Store, run_id: str) -> list[RunEvent]:
+    found: list[RunEvent] = []
     while True:
         batch = await store.read_events(run_id, found[-1].seq or 0 if found else 0, _BATCH)
         found += batch

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..events import Event, EventType
+from ..events import EventType, RunEvent
 from ..records import LogRow, RunRow, StepRow
 from ..status import FINAL
 from .progress import counted, log_line
@@ -31,7 +31,7 @@ class Detail(NamedTuple):
 
     run: RunRow
     steps: list[StepRow]
-    events: list[Event]
+    events: list[RunEvent]
     logs: list[LogRow]
     traceback: bool
     limit: int
@@ -186,7 +186,7 @@ def _events(console: Console, detail: Detail) -> None:
         _indented(console, text)
 
 
-def _said(event: Event, now: float) -> str:
+def _said(event: RunEvent, now: float) -> str:
     """An event's data in words."""
     parts = []
     for name, value in event.data.items():

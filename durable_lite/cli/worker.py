@@ -10,7 +10,7 @@ import sys
 import click
 
 from ..durable import Durable
-from ..events import Event, EventType
+from ..events import EventType, RunEvent
 from ..records import Claim, Settlement
 from ..status import FINAL, Status
 from .exits import Failure
@@ -133,7 +133,7 @@ class _Log(Observer):
             self.held.discard(run_id)
             self._say("run.lost", run_id, "cancelled, or another worker has it", "yellow")
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: RunEvent) -> None:
         """Live events: what is wrong, and what runs log as a warning or an error."""
         data = event.data
         if event.type == EventType.STORE_DOWN:

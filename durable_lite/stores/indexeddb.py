@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import errors
 from ..errors import Busy, InvalidOption, RunNotFound, StoreError, StoreUnavailable, TokenNotFound
-from ..events import Event
+from ..events import RunEvent
 from ..ports import Store
 from ..records import (
     Beat,
@@ -301,9 +301,9 @@ class IndexedDBStore(Store):
 
     # Reading what happened
 
-    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         events = await self._call("read_events", run_id, after, limit)
-        return [_row(Event, event | {"data": json.loads(event["data"])}) for event in events]
+        return [_row(RunEvent, event | {"data": json.loads(event["data"])}) for event in events]
 
     async def read_logs(self, run_id: str) -> list[LogRow]:
         return [_row(LogRow, line) for line in await self._call("read_logs", run_id)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import events as ev
 from ..errors import Conflict
-from ..events import Event, EventType
+from ..events import EventType, RunEvent
 from ..records import (
     Beat,
     Change,
@@ -347,9 +347,9 @@ class MemoryStore(MemoryEvents):
 
     # Reading what happened
 
-    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         found = [
-            Event(run_id, event.seq, event.at, event.type, json.loads(event.data))
+            RunEvent(run_id, event.seq, event.at, event.type, json.loads(event.data))
             for event in self._events.get(run_id, ())
             if event.seq > after
         ]
@@ -357,7 +357,7 @@ class MemoryStore(MemoryEvents):
             if step.seq is not None and step.seq > after:
                 data = ev.step_completed(step.path, step.name, step.started_at)
                 at = step.finished_at or step.started_at
-                found.append(Event(run_id, step.seq, at, EventType.STEP_COMPLETED, data))
+                found.append(RunEvent(run_id, step.seq, at, EventType.STEP_COMPLETED, data))
         found.sort(key=lambda event: event.seq or 0)
         return found[:limit]
 

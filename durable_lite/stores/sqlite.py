@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from ..errors import StoreError
-from ..events import Event, EventType, step_completed
+from ..events import EventType, RunEvent, step_completed
 from ..records import (
     Beat,
     Change,
@@ -261,7 +261,7 @@ class SQLiteStore(SQLiteConnection):
 
     # Reading what happened
 
-    async def read_events(self, run_id: str, after: int, limit: int) -> list[Event]:
+    async def read_events(self, run_id: str, after: int, limit: int) -> list[RunEvent]:
         return [_event(run_id, *row) for row in await self._rows(sql.EVENTS, [run_id, after, limit])]
 
     async def read_logs(self, run_id: str) -> list[LogRow]:
@@ -303,7 +303,7 @@ def _event(
     path: str,
     name: str | None,
     started_at: float,
-) -> Event:
+) -> RunEvent:
     if type is None or data is None:
-        return Event(run_id, seq, at, EventType.STEP_COMPLETED, step_completed(path, name, started_at))
-    return Event(run_id, seq, at, type, json.loads(data))
+        return RunEvent(run_id, seq, at, EventType.STEP_COMPLETED, step_completed(path, name, started_at))
+    return RunEvent(run_id, seq, at, type, json.loads(data))

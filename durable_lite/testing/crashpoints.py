@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple
 
 from ..durable import Durable
-from ..events import Event, EventType
+from ..events import EventType, RunEvent
 from ..job import Jobs
 from ..ports import Store
 from ..ports_system import InlineOffload
@@ -99,7 +99,7 @@ class Ledger:
         if step.state == "completed":
             self._stored.add((step.run_id, step.path))
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: RunEvent) -> None:
         if event.type == EventType.STEP_STARTED and event.run_id is not None:
             key = (event.run_id, event.data["path"])
             self.executed[key] = self.executed.get(key, 0) + 1

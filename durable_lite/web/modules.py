@@ -17,12 +17,12 @@ ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.mts")
 DECLARATIONS = "types/"  # where TypeScript writes what it has read from the modules' comments
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
-# A build without one of these isn't complete.
-REQUIRED = ("durable-lite.mjs", "durable-runs.mjs", "indexeddb.mjs", "moving.mjs", "outside.mjs", "worker.mjs")
 # What a page imports first has all the others in it, but for those that it may never need.
 ENTRY = "durable-lite.mjs"
 APART = ("durable-runs.mjs", "moving.mjs", "outside.mjs", "worker.mjs")
 ALSO = ("indexeddb.mjs",)
+# A build without one of these isn't complete.
+REQUIRED = (ENTRY, *APART, *ALSO)
 
 
 def modules_in(folder: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from durable_lite.cli.progress import Progress
 from durable_lite.cli.screen import Screen
-from durable_lite.events import Event, EventType
+from durable_lite.events import EventType, RunEvent
 from durable_lite.records import RunRow
 from tests.cli.test_safe import harmless
 
@@ -39,10 +39,10 @@ class Shown:
         self.progress.begin()
 
     def hear(self, type: str, run_id: str | None = ROW.id, **data: object) -> None:
-        self.progress.hear(Event(run_id, None, time.time(), type, data))
+        self.progress.hear(RunEvent(run_id, None, time.time(), type, data))
 
     def told(self, type: str, **data: object) -> None:
-        self.progress.told(Event(ROW.id, 3, time.time(), type, data))
+        self.progress.told(RunEvent(ROW.id, 3, time.time(), type, data))
 
     def looked(self, **changes: object) -> None:
         self.progress.looked(ROW._replace(**changes))
@@ -129,7 +129,7 @@ class TestLines:
     def test_live_lines_and_stored_ones_are_in_the_order_of_time(self):
         shown = Shown()
         shown.hear(EventType.LOG, level="info", message="second", fields={"n": 1}, path="step")
-        shown.progress.told(Event(ROW.id, 2, NOW - 1, EventType.STALE, {"reason": "first"}))
+        shown.progress.told(RunEvent(ROW.id, 2, NOW - 1, EventType.STALE, {"reason": "first"}))
         assert shown.lines == []
         shown.looked()
         assert [line.split(";")[0] for line in shown.lines[:1]] == ["stale: first"]

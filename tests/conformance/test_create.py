@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from durable_lite.errors import Conflict
-from durable_lite.events import Event
+from durable_lite.events import RunEvent
 from durable_lite.records import RunRow
 from durable_lite.status import FINAL, KEEPS_KEY, UNFINISHED, Status
 from tests.conformance.build import NOW, bring, claim, create, get, new_run, settle
@@ -37,7 +37,7 @@ async def test_a_new_run_is_stored_as_it_was_given(store):
         seq=1, executed=0.0, last_seen_at=None, stale_reason=None, progress=None, metadata="{}", key_live=1,
         remaining=None, interrupted=0, gated=1, slot=0, key_held=0, blocked=None,
     )  # fmt: skip
-    assert await store.read_events("r", 0, 10) == [Event("r", 1, NOW + 0.1, "run.triggered", {})]
+    assert await store.read_events("r", 0, 10) == [RunEvent("r", 1, NOW + 0.1, "run.triggered", {})]
     assert (
         await store.load_steps("r") == await store.load_checkpoints("r") == await store.read_logs("r") == []
     )

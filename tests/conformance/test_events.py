@@ -6,7 +6,7 @@ from itertools import cycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from durable_lite.events import Event, step_completed
+from durable_lite.events import RunEvent, step_completed
 from durable_lite.status import Status
 from tests.conformance.build import (
     NOW,
@@ -62,8 +62,8 @@ async def test_a_step_is_its_own_event(store):
     await store.save_step("r", 1, step("x/y", 3, name="write", started_at=NOW + 1, finished_at=NOW + 2.5))
     await store.save_step("r", 1, step("x", 4, name=None, started_at=NOW + 0.5, finished_at=NOW + 3))
     assert await store.read_events("r", 2, 10) == [
-        Event("r", 3, NOW + 2.5, "step.completed", step_completed("x/y", "write", NOW + 1)),
-        Event("r", 4, NOW + 3, "step.completed", step_completed("x", None, NOW + 0.5)),
+        RunEvent("r", 3, NOW + 2.5, "step.completed", step_completed("x/y", "write", NOW + 1)),
+        RunEvent("r", 4, NOW + 3, "step.completed", step_completed("x", None, NOW + 0.5)),
     ]
 
 
