@@ -19,6 +19,7 @@ __all__ = ["Watch", "until", "watch"]
 
 T = TypeVar("T")
 _INTERVAL = 0.02  # seconds
+_LONGEST = 0.2  # seconds between questions to a page: each keeps four processes busy
 _numbers = itertools.count()
 
 
@@ -40,6 +41,7 @@ async def until(condition: Callable[[], Any], *, timeout: float = 10.0, why: str
         TimeoutError: Nothing truthy within `timeout` seconds. The message has `why` and the last answer.
     """
     answer: Any = None
+    interval = _INTERVAL
     try:
         async with asyncio.timeout(timeout):
             while True:
@@ -47,9 +49,10 @@ async def until(condition: Callable[[], Any], *, timeout: float = 10.0, why: str
                 if inspect.isawaitable(answer):
                     awaited, answer = answer, "no answer yet"
                     answer = await awaited
+                    interval = min(interval * 1.3, _LONGEST)
                 if answer:
                     return answer
-                await asyncio.sleep(_INTERVAL)
+                await asyncio.sleep(interval)
     except TimeoutError as error:
         raise TimeoutError(f"{why or condition}: not within {timeout} s, last was {answer!r}") from error
 
