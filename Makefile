@@ -1,7 +1,7 @@
 # Every target does its own set-up; a second run finds it done. PYTHON names another interpreter.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-tab test lint format types unit pyodide e2e bench clean
+.PHONY: help setup demo demo-tab test lint format types unit pyodide pyodide-halves pyodide-stores pyodide-others e2e bench clean
 
 BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
@@ -29,7 +29,7 @@ demo: $(PYTHON_READY) ## Run the example of the README, then serve it for a brow
 demo-tab: $(PYTHON_READY) $(NODE_READY) ## Build and serve the demo of the browser tab (ARGS="--port 8001")
 	@$(BIN)/python web/demo/serve.py $(ARGS)
 
-test: lint types unit pyodide ## Lint, types, and all tests, on CPython and inside Pyodide
+test: lint types unit pyodide-halves e2e ## Lint, types, and all tests: on CPython, inside Pyodide, in Chromium
 
 lint: $(PYTHON_READY) ## Check style and banned imports
 	$(BIN)/ruff check
@@ -48,6 +48,13 @@ unit: $(PYTHON_READY) $(NODE_READY) ## Run the tests on CPython (ARGS="-k name")
 
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
 	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)
+
+# The two halves of `pyodide` side by side: one is a single thread.
+pyodide-halves: $(PYODIDE_READY)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target pyodide-stores pyodide-others
+
+pyodide-stores pyodide-others:
+	$(NODE) tests/pyodide/run.mjs $(if $(findstring stores,$@),tests/conformance,$(filter-out tests/conformance,$(TESTS))) $(ARGS)
 
 e2e: $(PYODIDE_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
 	@scripts/need-chromium

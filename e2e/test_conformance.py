@@ -1,6 +1,7 @@
 """IndexedDB where it is at home: the tests of tests/ that are about it, in a worker of a real Chromium."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -16,14 +17,25 @@ WANTED = {
     "relaxed": "guest or indexeddb-relaxed and not test_any_",
     "strict": "indexeddb-strict and (test_steps or test_guard or test_settle) and not test_any_",
 }
+# Each test with its first parameters, in a third of the time; Node is asked them all. `all`: here, too.
+EACH = os.environ.get("CONFORMANCE", "once")
 PYTEST = """
 import os, sys
 sys.path[:0] = ["/packages", "/project/tests/pyodide"]
 os.chdir("/project")
 
 import plugin, pytest
+
+class Once:
+    @pytest.hookimpl(trylast=True)  # after -k
+    def pytest_collection_modifyitems(self, config, items):
+        chosen = {item.nodeid.partition("[")[0]: item for item in reversed(items)}.values()
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = [item for item in items if item in chosen]
+
+plugins = [plugin, Once()] if os.environ["EACH"] == "once" else [plugin]
 options = ["-p", "no:cacheprovider", "--durations=5", "--hypothesis-profile=few", "-k", os.environ["WANTED"]]
-int(pytest.main([*options, "tests/conformance", "tests/browser"], plugins=[plugin]))
+int(pytest.main([*options, "tests/conformance", "tests/browser"], plugins=plugins))
 """
 ENVIRONMENT = {
     "COLUMNS": "100",
@@ -72,7 +84,7 @@ async def test_conformance(suspendable_context, site, opened):
 
     async def told(durability):
         printed = []
-        env = ENVIRONMENT | {"DURABILITIES": durability, "WANTED": WANTED[durability]}
+        env = ENVIRONMENT | {"DURABILITIES": durability, "WANTED": WANTED[durability], "EACH": EACH}
         async with suspendable_context() as context:
             page = await opened(context)
             given = {"archives": archives, "modules": MODULES, "env": env}

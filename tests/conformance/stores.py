@@ -54,6 +54,7 @@ STORES: dict[str, Place] = {
 }
 if sys.platform == "emscripten":
     # A browser knows both; on Node there is no disk, and so one is enough.
+    del STORES["sqlite-strict"]
     for durability in os.environ.get("DURABILITIES", "relaxed").split():
         STORES[f"indexeddb-{durability}"] = partial(indexeddb, durability)
 

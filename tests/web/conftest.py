@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,19 +26,31 @@ def _needs_pyodide():
 @pytest.fixture(scope="session")
 def full() -> Path:
     """A compressed build with `support.JOBS`; to be read only."""
-    return _built("full")
+    with _alone():
+        return _built("full")
 
 
 @pytest.fixture(scope="session")
 def slim(full: Path) -> Path:
-    if not (CACHE / "slim").exists():
-        shutil.copytree(full, CACHE / "slim")  # what both have isn't compressed twice
-    return _built("slim")
+    with _alone():
+        if not (CACHE / "slim").exists():
+            shutil.copytree(full, CACHE / "slim")  # what both have isn't compressed twice
+        return _built("slim")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Several pytests share the cache; the first one builds."""
+    import fcntl
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 def _built(variant: str) -> Path:
     folder = CACHE / variant
-    CACHE.mkdir(parents=True, exist_ok=True)
     jobs = CACHE / "jobs.py"
     jobs.write_text(JOBS, "utf-8")
     command("web", "build", "--out", folder, "--stdlib", variant, "--pyodide", PYODIDE, jobs)
