@@ -20,6 +20,7 @@ export async function compileStdlib(target) {
                 name += "c"
             compiled.writestr(name, data)
   `);
-  writeFileSync(`${target}.part`, python.FS.readFile("/compiled.zip"));
-  renameSync(`${target}.part`, target);
+  const part = `${target}.${process.pid}.part`; // another process may be at it, too
+  writeFileSync(part, python.FS.readFile("/compiled.zip"));
+  renameSync(part, target);
 }
