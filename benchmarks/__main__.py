@@ -18,6 +18,7 @@ NAMES = (
     "retained",
     "waiting",
     "waits",
+    "queues",
     "tab",
     "tab_suspension",
 )
