@@ -6,6 +6,7 @@ hand out the function that makes it.
 """
 
 import inspect
+import signal
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,10 @@ from tests import harness
 settings.register_profile("tests", deadline=None)
 settings.register_profile("few", deadline=None, max_examples=20)  # where each takes long
 settings.load_profile("tests")
+
+# A job in the background of a shell has it ignored, and so would every process that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
