@@ -69,10 +69,7 @@ export async function sendEvent(store, name, payload, id, now) {
   const found = await store.list_triggers("event", event.name);
   const started = new Map(found.filter(({ match }) => matches(match, plain)).map((row) => [row.job, row]));
   const runs = [...started.values()].map(({ job, version, queue }) => ({
-    ...{ id: makeId(now), job, version, queue, priority: 0, created_at: now, ready_at: now, payload: text },
-    ...{ max_duration: null, deadline: null, trigger, environment: null, tags: "[]", idempotency_key: null },
-    ...{ idempotency_expires_at: null, parent_id: null, awaited: 0, concurrency_key: null, on_busy: "queue" },
-    ...{ expires_at: null, debounce_key: null, debounce_mode: "trailing", debounce_until: null },
+    ...{ id: makeId(now), job, version, queue, priority: 0, created_at: now, ready_at: now, payload: text, trigger },
   }));
   return store.send_event({ ...event, payload: text }, runs);
 }

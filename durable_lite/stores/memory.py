@@ -30,6 +30,7 @@ from .memory_events import MemoryEvents
 from .rows import (
     arrival,
     deadline_passed,
+    is_due,
     is_news,
     key_taken,
     leaving,
@@ -104,10 +105,10 @@ class MemoryStore(MemoryEvents):
         """What time brings: runs that are too late, that are due, that a rate lets start."""
         for row in self._in_order(lambda row: _is_expired(row, now)):
             self._end(row._replace(key_live=0), Status.EXPIRED, now, EventType.EXPIRED, {})
-        for row in self._in_order(lambda row: row.status == Status.QUEUED and _is_due(row, now)):
+        for row in self._in_order(lambda row: row.status == Status.QUEUED and is_due(row, now)):
             row = row._replace(key_live=0, error=deadline_passed())
             self._end(row, Status.TIMED_OUT, now, EventType.TIMED_OUT, {"code": "deadline"})
-        for row in self._in_order(lambda row: row.status != Status.QUEUED and _is_due(row, now)):
+        for row in self._in_order(lambda row: row.status != Status.QUEUED and is_due(row, now)):
             if row.gated:
                 self._ready(row, now)
             else:
@@ -370,10 +371,6 @@ class MemoryStore(MemoryEvents):
 
     async def get_meta(self, key: str) -> str | None:
         return self._meta.get(key)
-
-
-def _is_due(row: RunRow, now: float) -> bool:
-    return row.ready_at is not None and row.ready_at <= now and not row.claimable
 
 
 def _is_expired(row: RunRow, now: float) -> bool:

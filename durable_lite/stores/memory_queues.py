@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ..records import Change, NewRun, QueueRow, QueueState, RunRow
+from ..records import Change, QueueRow, QueueState, RunRow
 from ..status import FINAL, Status, check
 from .memory_tables import MemoryTables
-from .rows import is_limited, order
+from .rows import goes_before, is_limited, is_shared, order
 
 __all__ = ["MemoryQueues"]
 
@@ -52,20 +52,20 @@ class MemoryQueues(MemoryTables):
     def _ready(self, row: RunRow, now: float) -> None:
         """A run is due: it becomes claimable, or QUEUED."""
         freed: str | None = None
-        if not row.key_held and self._is_shared(row):
+        if not row.key_held and is_shared(row, self._runs.get):
             row = row._replace(key_held=2)
         if row.concurrency_key is not None and not row.key_held:
             holders = self._holders(row.concurrency_key)
-            if any(not _goes_before(row, holder) for holder in holders):
-                self._block(row, "key", now)
+            if any(not goes_before(row, holder) for holder in holders):
+                self._block(row, "key")
                 return
             for holder in holders:
                 freed = holder.queue if holder.slot else None
-                self._block(holder._replace(key_held=0, slot=0), "key", now)
+                self._block(holder._replace(key_held=0, slot=0), "key")
             row = row._replace(key_held=1)
         if is_limited(self._queues.get(row.queue)) and not row.slot:
             if any(order(one) < order(row) for one in self._next_in_line(row.queue, now)):
-                self._block(row, "queue", now)  # a rate lets others start by now, who were here before
+                self._block(row, "queue")  # a rate lets others start by now, who were here before
                 self._promote(row.queue, now)
                 self._promote(freed, now)
                 return
@@ -75,10 +75,10 @@ class MemoryQueues(MemoryTables):
                 ]
                 last = max(unstarted, key=order, default=None)
                 if last is None or self._queues[row.queue].paused or order(last) < order(row):
-                    self._block(row, "queue", now)
+                    self._block(row, "queue")
                     self._promote(freed, now)
                     return
-                self._block(last._replace(slot=0), "queue", now)
+                self._block(last._replace(slot=0), "queue")
             row = row._replace(slot=1)
         if row.status == Status.QUEUED:
             check(row.id, row.status, Status.PENDING)
@@ -93,7 +93,7 @@ class MemoryQueues(MemoryTables):
         if row.gated and row.claimable:
             self._ready(row._replace(claimable=0), now)
 
-    def _block(self, row: RunRow, place: str, now: float) -> None:
+    def _block(self, row: RunRow, place: str) -> None:
         if row.status != Status.QUEUED:
             check(row.id, row.status, Status.QUEUED)
         self._runs[row.id] = row._replace(
@@ -112,18 +112,6 @@ class MemoryQueues(MemoryTables):
             one.slot and one.queue == row.queue and one.started_at is None for one in self._runs.values()
         )
         return bool(len(started) + coming >= queue.rate)
-
-    def _is_shared(self, run: NewRun | RunRow) -> bool:
-        """Whether an ancestor that waits for it has the concurrency key."""
-        key, parent_id, awaited = run.concurrency_key, run.parent_id, run.awaited
-        while key is not None and awaited and parent_id is not None:
-            parent = self._runs.get(parent_id)
-            if parent is None or parent.status in FINAL:
-                return False
-            if parent.concurrency_key == key and parent.key_held:
-                return True
-            parent_id, awaited = parent.parent_id, parent.awaited
-        return False
 
     def _taken(self, queue: str) -> int:
         return sum(row.slot and row.queue == queue for row in self._runs.values())
@@ -175,7 +163,7 @@ class MemoryQueues(MemoryTables):
             if held or not limited:
                 self._runs[row.id] = row._replace(slot=int(limited))
             elif row.claimable:
-                self._block(row._replace(slot=0), "queue", now)
+                self._block(row._replace(slot=0), "queue")
         self._promote(name, now)
 
     def _next_place(self) -> float | None:
@@ -205,9 +193,3 @@ class MemoryQueues(MemoryTables):
 def _is_unstarted(row: RunRow) -> bool:
     """Whether it has a slot, and was never claimed."""
     return bool(row.slot) and row.started_at is None and row.status == Status.PENDING
-
-
-def _goes_before(row: RunRow, holder: RunRow) -> bool:
-    """Whether a run takes the concurrency key from one that holds it, which was never claimed."""
-    unstarted = holder.status in (Status.PENDING, Status.QUEUED) and holder.started_at is None
-    return unstarted and holder.key_held == 1 and order(row) < order(holder)

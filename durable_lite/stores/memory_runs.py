@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from ..events import EventType
 from ..records import Change, Created, NewRun, RunRow
 from ..status import FINAL, KEEPS_KEY, Status, check
 from .memory_queues import MemoryQueues
-from .rows import first_row
+from .rows import first_row, is_shared
 
 __all__ = ["MemoryRuns"]
 
@@ -83,7 +82,7 @@ class MemoryRuns(MemoryQueues):
         row = first_row(new)
         self._steps[new.id], self._paths[new.id] = {}, {}
         self._events[new.id], self._logs[new.id] = [], {}
-        shared = self._is_shared(new)
+        shared = is_shared(new, self._runs.get)
         row = row._replace(gated=int(self._is_gated(row)), key_held=2 if shared else 0)
         due = bool(row.claimable)
         self._runs[new.id] = row = row._replace(claimable=int(due and not row.gated))
@@ -94,10 +93,8 @@ class MemoryRuns(MemoryQueues):
 
     def _holder_of_key(self, job: str, key: str | None, now: float) -> RunRow | None:
         """The run that answers for this key."""
-        if row := self._live_key(job, key):
-            expires = row.idempotency_expires_at
-            if expires is None or expires > now:
-                return row
+        if (row := self._live_key(job, key)) and not _is_key_over(row, now):
+            return row
         run_id, expires = self._more_keys.get((job, key or ""), ("", None))
         more = self._runs.get(run_id)
         alive = more is not None and (more.status not in FINAL or more.status in KEEPS_KEY)
@@ -109,7 +106,7 @@ class MemoryRuns(MemoryQueues):
 
     def _expire_key(self, job: str, key: str | None, now: float) -> None:
         """A run whose time as a holder is up lets go of its key."""
-        if (row := self._live_key(job, key)) and (row.idempotency_expires_at or math.inf) <= now:
+        if (row := self._live_key(job, key)) and _is_key_over(row, now):
             self._runs[row.id] = row._replace(key_live=0)
 
     def _is_awaited(self, row: RunRow) -> bool:
@@ -154,3 +151,7 @@ class MemoryRuns(MemoryQueues):
         row = self._runs[run_id]
         if not row.claimable and (row.ready_at is None or row.ready_at > now):
             self._runs[run_id] = row._replace(ready_at=now)
+
+
+def _is_key_over(row: RunRow, now: float) -> bool:
+    return row.idempotency_expires_at is not None and row.idempotency_expires_at <= now

@@ -10,16 +10,22 @@ from .. import events as ev
 from ..errors import Conflict
 from ..events import EventType
 from ..records import Created, Moved, NewRun, QueueRow, RunRow, StepRow, TokenRow
-from ..status import Status, check
+from ..status import FINAL, Status, check
 
 __all__ = [
     "answered",
     "arrival",
+    "deadline_passed",
     "first_row",
+    "goes_before",
+    "is_due",
+    "is_limited",
     "is_news",
     "is_same",
+    "is_shared",
     "key_taken",
     "leaving",
+    "order",
     "recovered",
     "token_expired",
     "token_taken",
@@ -52,6 +58,30 @@ def first_row(new: NewRun) -> RunRow:
 def order(row: RunRow) -> tuple[int, float, str]:
     """The order in which runs are claimed, and take places."""
     return -row.priority, row.created_at, row.id
+
+
+def is_due(row: RunRow, now: float) -> bool:
+    """Whether its time has come, and it isn't claimable yet."""
+    return not row.claimable and row.ready_at is not None and row.ready_at <= now
+
+
+def is_shared(run: NewRun | RunRow, find: Callable[[str], RunRow | None]) -> bool:
+    """Whether an ancestor that waits for a run has its concurrency key."""
+    key, parent_id, awaited = run.concurrency_key, run.parent_id, run.awaited
+    while key is not None and awaited and parent_id is not None:
+        parent = find(parent_id)
+        if parent is None or parent.status in FINAL:
+            return False
+        if parent.concurrency_key == key and parent.key_held:
+            return True
+        parent_id, awaited = parent.parent_id, parent.awaited
+    return False
+
+
+def goes_before(row: RunRow, holder: RunRow) -> bool:
+    """Whether a run takes the concurrency key from one that holds it, which was never claimed."""
+    unstarted = holder.status in (Status.PENDING, Status.QUEUED) and holder.started_at is None
+    return unstarted and holder.key_held == 1 and order(row) < order(holder)
 
 
 def is_same(stored: StepRow, step: StepRow) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
 from ..errors import Busy
 from ..events import EventType
@@ -12,7 +13,7 @@ from ..records import Change, Created, NewRun, QueueRow, RunRow, StepRow
 from ..status import Status
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
-from .rows import first_row, is_limited
+from .rows import first_row, is_limited, is_shared
 from .sqlite_rows import change, existing_run, find, holder_of_key
 
 __all__ = ["create_runs", "fork_run"]
@@ -50,10 +51,8 @@ def _answer(cursor: Cursor, new: NewRun) -> Created | None:
         found = cursor.execute(sql.NOT_STARTED, (new.concurrency_key, new.job)).fetchone()
         existing = None if found is None else RunRow._make(found)
     if existing is None:
-        busy = (
-            cursor.execute(sql.BUSY, (new.concurrency_key,)).fetchone() if new.on_busy == "reject" else None
-        )
-        if busy is not None:
+        busy = new.on_busy == "reject" and cursor.execute(sql.BUSY, (new.concurrency_key,)).fetchone()
+        if busy:
             raise Busy(new.concurrency_key or "", RunRow._make(busy).id)
         return None
     if new.idempotency_key is not None:
@@ -83,7 +82,7 @@ def _insert(cursor: Cursor, new: NewRun, queue: QueueRow | None, changes: list[C
     row = first_row(new)._replace(seq=1)
     due = bool(row.claimable)
     if new.concurrency_key is not None or is_limited(queue):
-        row = row._replace(gated=1, claimable=0, key_held=2 if queues.is_shared(cursor, new) else 0)
+        row = row._replace(gated=1, claimable=0, key_held=2 if is_shared(new, partial(find, cursor)) else 0)
     if cursor.execute(sql.CREATE_RUN, row).rowcount == 0:
         return Created(existing_run(cursor, new.id), "created")  # an earlier try of this very call
     cursor.execute(sql.CREATE_EVENT, (new.id, 1, new.created_at, EventType.TRIGGERED, "{}"))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 
-from ..records import Change, NewRun, QueueRow, RunRow
+from ..records import Change, QueueRow, RunRow
 from ..status import FINAL, Status, check
 from . import sqlite_statements as sql
-from .rows import is_limited, order
+from .rows import goes_before, is_limited, is_shared, order
 from .sqlite_rows import change, find
 
 __all__ = [
     "is_gated",
-    "is_shared",
     "leave",
     "pause_queue",
     "promote_all",
@@ -83,23 +83,23 @@ def take_places(cursor: Cursor, run_id: str, now: float, changes: Changes) -> No
 def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
     """A run is due: it becomes claimable, or QUEUED."""
     freed: str | None = None
-    if not row.key_held and is_shared(cursor, row):
+    if not row.key_held and is_shared(row, partial(find, cursor)):
         row = row._replace(key_held=2)
     if row.concurrency_key is not None and not row.key_held:
         holders = [RunRow._make(one) for one in cursor.execute(sql.HOLDERS, (row.concurrency_key,))]
-        if any(not _goes_before(row, holder) for holder in holders):
-            _block(cursor, row, "key", now, changes)
+        if any(not goes_before(row, holder) for holder in holders):
+            _block(cursor, row, "key", changes)
             return
         for holder in holders:
             freed = holder.queue if holder.slot else None
-            _block(cursor, holder._replace(key_held=0, slot=0), "key", now, changes)
+            _block(cursor, holder._replace(key_held=0, slot=0), "key", changes)
         row = row._replace(key_held=1)
     queue = limits(cursor, row.queue)
     if queue is not None and is_limited(queue) and not row.slot:
         first = _next_in_line(cursor, queue.name, now)
         if first is not None and order(first) < order(row):
             # A rate lets others start by now, who were here before.
-            _block(cursor, row, "queue", now, changes)
+            _block(cursor, row, "queue", changes)
             _promote(cursor, row.queue, now, changes)
             _promote(cursor, freed, now, changes)
             return
@@ -107,10 +107,10 @@ def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
             found = None if queue.paused else cursor.execute(sql.LAST_UNSTARTED, (row.queue,)).fetchone()
             last = None if found is None else RunRow._make(found)
             if last is None or order(last) < order(row):
-                _block(cursor, row, "queue", now, changes)
+                _block(cursor, row, "queue", changes)
                 _promote(cursor, freed, now, changes)
                 return
-            _block(cursor, last._replace(slot=0), "queue", now, changes)
+            _block(cursor, last._replace(slot=0), "queue", changes)
         row = row._replace(slot=1)
     if row.status == Status.QUEUED:
         check(row.id, row.status, Status.PENDING)
@@ -123,7 +123,7 @@ def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
     _promote(cursor, freed, now, changes)
 
 
-def _block(cursor: Cursor, row: RunRow, place: str, now: float, changes: Changes) -> None:
+def _block(cursor: Cursor, row: RunRow, place: str, changes: Changes) -> None:
     if row.status != Status.QUEUED:
         check(row.id, row.status, Status.QUEUED)
     change(
@@ -131,19 +131,6 @@ def _block(cursor: Cursor, row: RunRow, place: str, now: float, changes: Changes
         key_held=row.key_held, remaining=None,
     )  # fmt: skip
     changes.append(Change(row.id, claimable=False))
-
-
-def is_shared(cursor: Cursor, run: NewRun | RunRow) -> bool:
-    """Whether an ancestor that waits for it has the concurrency key."""
-    key, parent_id, awaited = run.concurrency_key, run.parent_id, run.awaited
-    while key is not None and awaited and parent_id is not None:
-        parent = find(cursor, parent_id)
-        if parent is None or parent.status in FINAL:
-            return False
-        if parent.concurrency_key == key and parent.key_held:
-            return True
-        parent_id, awaited = parent.parent_id, parent.awaited
-    return False
 
 
 def _is_full(cursor: Cursor, queue: QueueRow, row: RunRow, now: float) -> bool:
@@ -223,9 +210,3 @@ def start(cursor: Cursor, row: RunRow, now: float) -> None:
     queue = limits(cursor, row.queue)
     if queue is not None and queue.period is not None:
         cursor.execute(sql.START, (row.queue, now, row.id))
-
-
-def _goes_before(row: RunRow, holder: RunRow) -> bool:
-    """Whether a run takes the concurrency key from one that holds it, which was never claimed."""
-    unstarted = holder.status in (Status.PENDING, Status.QUEUED) and holder.started_at is None
-    return unstarted and holder.key_held == 1 and order(row) < order(holder)

@@ -30,7 +30,7 @@ from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from . import sqlite_waking as waits
-from .rows import deadline_passed, order, recovered
+from .rows import deadline_passed, is_due, order, recovered
 from .sqlite_create import create_runs
 from .sqlite_rows import change, existing_run, find, forget, holder_of_key, record, refusal
 
@@ -88,20 +88,16 @@ def _let_come(cursor: Cursor, now: float) -> list[Change]:
             _, more = end_run(cursor, row, now, EventType.EXPIRED, {}, status=Status.EXPIRED, key_live=0)
             changes += more
     for found in _in_order(cursor, sql.DUE_GATED, now):
-        if (row := existing_run(cursor, found.id)).status == Status.QUEUED and _is_due(row, now):
+        if (row := existing_run(cursor, found.id)).status == Status.QUEUED and is_due(row, now):
             fields = {"status": Status.TIMED_OUT, "key_live": 0, "error": deadline_passed()}
             changes += end_run(cursor, row, now, EventType.TIMED_OUT, {"code": "deadline"}, **fields)[1]
     cursor.execute(sql.PROMOTE, (now,))  # and those whom these ends have woken
     for found in _in_order(cursor, sql.DUE_GATED, now):
-        if (row := existing_run(cursor, found.id)).status != Status.QUEUED and _is_due(row, now):
+        if (row := existing_run(cursor, found.id)).status != Status.QUEUED and is_due(row, now):
             queues.ready(cursor, row, now, changes)
     if cursor.execute(sql.LIMITED).fetchone():
         queues.promote_all(cursor, now, changes)
     return changes
-
-
-def _is_due(row: RunRow, now: float) -> bool:
-    return not row.claimable and row.ready_at is not None and row.ready_at <= now
 
 
 def _in_order(cursor: Cursor, statement: str, now: float) -> list[RunRow]:
