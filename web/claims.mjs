@@ -112,10 +112,10 @@ async function claim(places, run, worker, via) {
     ...{ run_id: run.id, generation, worker, heartbeat_at: now, via },
     executed: run.executed,
   });
-  if (run.started_at === null) await places.start(run);
+  const started_at = run.started_at ?? (await places.start(run));
   const row = put(t, {
     ...{ ...run, status: "EXECUTING", ready_at: null, claimable: 0, worker, stale_reason: null, generation },
-    ...{ recoveries, recovery_seq, seq, started_at: run.started_at ?? now, last_seen_at: now, remaining: null },
+    ...{ recoveries, recovery_seq, seq, started_at, last_seen_at: now, remaining: null },
     ...{ interrupted: 0, expires_at: null },
   });
   places.tell(run.id, false);

@@ -11,8 +11,10 @@ import * as s from "./statuses.mjs";
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Queue} Queue */
 /** @typedef {import("./records.mjs").QueueState} QueueState */
+/** @typedef {Queue & { counted_to: number }} Kept as it is kept: its rate has counted up to that moment */
 /** @typedef {IDBTransaction} Transaction */
 
+const LONGEST_LAG = 60; // seconds
 const NONE = { concurrency: null, rate: null, period: null, key_scope: "run", paused: 0 };
 const FIELDS = /** @type {(keyof typeof NONE)[]} */ (Object.keys(NONE));
 const HOLDING = ["EXECUTING", "STALE"];
@@ -28,7 +30,7 @@ export class Places {
     this.now = now;
     this.runs = t.objectStore("runs");
     this.starts = t.objectStore("starts");
-    /** @type {Map<string, Queue | null>} */
+    /** @type {Map<string, Kept | null>} */
     this.queues = new Map();
     /** @type {import("./records.mjs").Change[]} to be announced */
     this.changes = [];
@@ -39,7 +41,7 @@ export class Places {
     this.changes.push({ run_id, claimable, step: false });
   }
 
-  /** @param {string} name @returns {Promise<Queue | null>} */
+  /** @param {string} name @returns {Promise<Kept | null>} */
   async queue(name) {
     const known = this.queues.get(name);
     if (known !== undefined) return known;
@@ -55,10 +57,15 @@ export class Places {
 
   // Limits
 
-  /** From now on a queue has these limits, for all that are there. @param {Queue} queue */
-  async limit(queue) {
+  /** @param {Kept} queue */
+  keep(queue) {
     this.t.objectStore("queues").put(queue);
     this.queues.set(queue.name, queue);
+  }
+
+  /** From now on a queue has these limits, for all that are there. @param {Kept} queue */
+  async limit(queue) {
+    this.keep(queue);
     const limited = isLimited(queue) ? 1 : 0;
     for (const status of ["PENDING", "WAITING", ...HOLDING]) {
       await each(this.runs.index("status"), under(status), "next", (found) => {
@@ -119,6 +126,7 @@ export class Places {
         this.block({ ...last, slot: 0 }, "queue");
       }
       row = { ...row, slot: 1 };
+      if (queue.period !== null) this.keep({ ...queue, counted_to: this.moment(queue) });
     }
     if (row.status === "QUEUED") {
       s.check(row.id, row.status, "PENDING");
@@ -148,7 +156,7 @@ export class Places {
     return false;
   }
 
-  /** For whom a queue has a place: 0 for nobody, 1 for those that have started, 2 for all. @param {Queue | null} queue */
+  /** For whom a queue has a place: 0 for nobody, 1 for those that have started, 2 for all. @param {Kept | null} queue */
   async room(queue) {
     if (!isLimited(queue)) return 2;
     const { name, concurrency, rate, period } = queue;
@@ -158,16 +166,31 @@ export class Places {
     let started = await done(slots.count(under(name, 0))); // they are about to
     if (started >= rate) return 1;
     started += await done(this.starts.count(under(name)));
-    if (started >= rate) started -= await this.past(name, period);
+    if (started >= rate) started -= await this.past(name, period, this.moment(queue));
     return started >= rate ? 1 : 2;
   }
 
-  /** How many starts of a queue its rate counts no more. @param {string} name @param {number} period @param {boolean} [forget] */
-  async past(name, period, forget = false) {
+  /**
+   * When a queue's rate counts: not before the moment up to which it has counted. A claim that waited for the store
+   * comes with an earlier moment than those that went before it. A clock that is further behind is wrong.
+   * @param {Kept} queue
+   */
+  moment({ counted_to: counted }) {
+    return this.now < counted && counted < this.now + LONGEST_LAG ? counted : this.now;
+  }
+
+  /**
+   * How many starts of a queue its rate counts no more.
+   * @param {string} name
+   * @param {number} period
+   * @param {number} now
+   * @param {boolean} [forget]
+   */
+  async past(name, period, now, forget = false) {
     const request = this.starts.openKeyCursor(under(name));
     let count = 0;
     for (let cursor = await done(request); cursor; cursor = await next(request, cursor)) {
-      if (/** @type {[string, number]} */ (cursor.key)[1] + period > this.now) break;
+      if (/** @type {[string, number]} */ (cursor.key)[1] + period > now) break;
       if (forget) this.starts.delete(cursor.primaryKey);
       count += 1;
     }
@@ -215,16 +238,20 @@ export class Places {
   async promoteAll() {
     const [started, lines] = await Promise.all([names(this.starts), names(this.runs.index("line"), "queue")]);
     for (const name of started) {
-      const period = (await this.queue(name))?.period ?? null;
-      if (period !== null) await this.past(name, period, true);
+      const queue = await this.queue(name);
+      if (queue?.period == null || !(await this.past(name, queue.period, this.now, true))) continue;
+      this.keep({ ...queue, counted_to: Math.max(this.now, queue.counted_to) });
     }
     for (const name of lines) await this.promote(name);
   }
 
-  /** A run is claimed for the first time. @param {Run} run */
-  async start({ queue, id: run_id, gated }) {
-    const period = gated ? ((await this.queue(queue))?.period ?? null) : null;
-    if (period !== null) this.starts.put({ queue, at: this.now, run_id });
+  /** A run is claimed for the first time: when it has started. @param {Run} run */
+  async start({ queue: name, id: run_id, gated }) {
+    const queue = gated ? await this.queue(name) : null;
+    if (queue?.period == null) return this.now;
+    const at = this.moment(queue);
+    this.starts.put({ queue: name, at, run_id });
+    return at;
   }
 }
 
@@ -282,7 +309,7 @@ export async function limit(t, queues, now) {
   const places = new Places(t, now);
   for (const given of queues) {
     const before = await places.queue(given.name);
-    const queue = { ...given, paused: before?.paused ?? 0 };
+    const queue = { ...given, paused: before?.paused ?? 0, counted_to: before?.counted_to ?? 0 };
     if (!before || FIELDS.some((name) => queue[name] !== before[name])) await places.limit(queue);
   }
   return places.changes;
@@ -291,7 +318,7 @@ export async function limit(t, queues, now) {
 /** @param {Transaction} t @param {string} name @param {boolean} paused @param {number} now */
 export async function pause(t, name, paused, now) {
   const places = new Places(t, now);
-  const queue = (await places.queue(name)) ?? { name, ...NONE };
+  const queue = (await places.queue(name)) ?? { name, ...NONE, counted_to: 0 };
   if (queue.paused !== Number(paused)) await places.limit({ ...queue, paused: Number(paused) });
   return places.changes;
 }
@@ -299,10 +326,10 @@ export async function pause(t, name, paused, now) {
 /** @param {Transaction} t @returns {Promise<QueueState[]>} */
 export async function listQueues(t) {
   const runs = t.objectStore("runs");
-  /** @type {Queue[]} */
+  /** @type {Kept[]} */
   const queues = await done(t.objectStore("queues").getAll());
   return Promise.all(
-    queues.map(async (queue) => {
+    queues.map(async ({ counted_to, ...queue }) => {
       const queued = await done(runs.index("line").count(under("queue", queue.name)));
       return { queue, queued, taken: await done(runs.index("slot").count(under(queue.name))) };
     }),

@@ -128,11 +128,9 @@ class MemoryStore(MemoryEvents):
         self._runs[row.id] = row._replace(
             status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
             generation=row.generation + 1, recoveries=recoveries, recovery_seq=recovery_seq,
-            started_at=now if row.started_at is None else row.started_at, last_seen_at=now,
+            started_at=self._start(row, now) if row.started_at is None else row.started_at, last_seen_at=now,
             remaining=None, interrupted=0, expires_at=None,
         )  # fmt: skip
-        if row.started_at is None:
-            self._start(row, now)
         self._leases[row.id] = Lease(row.id, row.generation + 1, worker, now, via, row.executed)
         self._record(
             row.id, now, EventType.CLAIMED, ev.claimed(worker, row.generation + 1, row.attempt, row.status)

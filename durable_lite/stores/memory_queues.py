@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..records import Change, QueueRow, QueueState, RunRow
 from ..status import FINAL, Status, check
 from .memory_tables import MemoryTables
-from .rows import goes_before, is_limited, is_shared, order
+from .rows import goes_before, is_limited, is_shared, order, rate_moment
 
 __all__ = ["MemoryQueues"]
 
@@ -80,6 +80,8 @@ class MemoryQueues(MemoryTables):
                     return
                 self._block(last._replace(slot=0), "queue")
             row = row._replace(slot=1)
+            if self._queues[row.queue].period is not None:
+                self._counted_to[row.queue] = self._moment(row.queue, now)
         if row.status == Status.QUEUED:
             check(row.id, row.status, Status.PENDING)
             row = row._replace(status=Status.PENDING, ready_at=None)
@@ -107,7 +109,8 @@ class MemoryQueues(MemoryTables):
             return True
         if queue.rate is None or queue.period is None or row.started_at is not None:
             return False
-        started = [at for at in self._starts.get(row.queue, ()) if at + queue.period > now]
+        moment = self._moment(row.queue, now)
+        started = [at for at in self._starts.get(row.queue, ()) if at + queue.period > moment]
         coming = sum(
             one.slot and one.queue == row.queue and one.started_at is None for one in self._runs.values()
         )
@@ -175,17 +178,26 @@ class MemoryQueues(MemoryTables):
                 moments.append(min(self._starts[name]) + queue.period)
         return min(moments, default=None)
 
-    def _start(self, row: RunRow, now: float) -> None:
-        """A run of a queue with a rate is claimed for the first time."""
+    def _start(self, row: RunRow, now: float) -> float:
+        """A run is claimed for the first time: when it has started."""
         queue = self._queues.get(row.queue)
-        if queue is not None and queue.period is not None:
-            self._starts.setdefault(row.queue, []).append(now)
+        if queue is None or queue.period is None or not row.gated:
+            return now
+        moment = self._moment(row.queue, now)
+        self._starts.setdefault(row.queue, []).append(moment)
+        return moment
+
+    def _moment(self, queue: str, now: float) -> float:
+        return rate_moment(now, self._counted_to.get(queue, 0.0))
 
     def _promote_all(self, now: float) -> None:
         """Time has passed: rates let others start. Whoever else forgets starts wakes nobody."""
         for name, queue in self._queues.items():
             if queue.period is not None and name in self._starts:
-                self._starts[name] = [at for at in self._starts[name] if at + queue.period > now]
+                counted = [at for at in self._starts[name] if at + queue.period > now]
+                if len(counted) < len(self._starts[name]):
+                    self._counted_to[name] = max(now, self._counted_to.get(name, 0.0))
+                self._starts[name] = counted
         for name in sorted(self._queues):
             self._promote(name, now)
 

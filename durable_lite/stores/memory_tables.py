@@ -47,6 +47,7 @@ class MemoryTables(Store):
         self._sent: dict[str, tuple[float, Sent]] = {}  # by the event's id
         self._queues: dict[str, QueueRow] = {}
         self._starts: dict[str, list[float]] = {}  # of queues with a rate
+        self._counted_to: dict[str, float] = {}  # and the latest moment up to which that has counted
         self._more_keys: dict[tuple[str, str], tuple[str, float | None]] = {}  # (job, key): run, expires
 
     async def open(self) -> None:

@@ -26,11 +26,14 @@ __all__ = [
     "key_taken",
     "leaving",
     "order",
+    "rate_moment",
     "recovered",
     "token_expired",
     "token_taken",
     "tokens_run_ended",
 ]
+
+LONGEST_LAG = 60.0  # seconds
 
 # Stale for these reasons means that the worker disappeared without waking or releasing.
 _DISAPPEARED = frozenset({"heartbeat", "worker gone"})
@@ -58,6 +61,15 @@ def first_row(new: NewRun) -> RunRow:
 def order(row: RunRow) -> tuple[int, float, str]:
     """The order in which runs are claimed, and take places."""
     return -row.priority, row.created_at, row.id
+
+
+def rate_moment(now: float, counted: float) -> float:
+    """When a queue's rate counts: not before the moment up to which it has counted.
+
+    A claim that waited for the store comes with an earlier moment than those that went before it. A clock
+    that is further behind than that takes is another machine's, and wrong.
+    """
+    return counted if now < counted < now + LONGEST_LAG else now
 
 
 def is_due(row: RunRow, now: float) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 from ..records import Change, QueueRow, RunRow
 from ..status import FINAL, Status, check
 from . import sqlite_statements as sql
-from .rows import goes_before, is_limited, is_shared, order
+from .rows import goes_before, is_limited, is_shared, order, rate_moment
 from .sqlite_rows import change, find
 
 __all__ = [
@@ -112,6 +112,8 @@ def ready(cursor: Cursor, row: RunRow, now: float, changes: Changes) -> None:
                 return
             _block(cursor, last._replace(slot=0), "queue", changes)
         row = row._replace(slot=1)
+        if queue.period is not None:
+            cursor.execute(sql.COUNT_TO, (_moment(cursor, queue.name, now), queue.name))
     if row.status == Status.QUEUED:
         check(row.id, row.status, Status.PENDING)
         row = row._replace(status=Status.PENDING, ready_at=None)
@@ -140,7 +142,7 @@ def _is_full(cursor: Cursor, queue: QueueRow, row: RunRow, now: float) -> bool:
         return True
     if queue.rate is None or queue.period is None or row.started_at is not None:
         return False
-    started = _count(cursor, sql.STARTED, queue.name, queue.period, now)
+    started = _count(cursor, sql.STARTED, queue.name, queue.period, _moment(cursor, queue.name, now))
     return started + _count(cursor, sql.COMING, queue.name) >= queue.rate
 
 
@@ -167,6 +169,7 @@ def leave(cursor: Cursor, run_id: str, now: float, changes: Changes) -> None:
 
 def promote_all(cursor: Cursor, now: float, changes: Changes) -> None:
     """Time has passed: rates let others start. Whoever else forgets starts wakes nobody."""
+    cursor.execute(sql.FORGOTTEN, (now,))
     cursor.execute(sql.FORGET_STARTS, (now,))
     for (name,) in cursor.execute(sql.LINES).fetchall():
         _promote(cursor, name, now, changes)
@@ -205,8 +208,16 @@ def _promote_key(cursor: Cursor, key: str, now: float, changes: Changes) -> None
 # Rates
 
 
-def start(cursor: Cursor, row: RunRow, now: float) -> None:
-    """A gated run is claimed for the first time."""
+def start(cursor: Cursor, row: RunRow, now: float) -> float:
+    """A gated run is claimed for the first time: when it has started."""
     queue = limits(cursor, row.queue)
-    if queue is not None and queue.period is not None:
-        cursor.execute(sql.START, (row.queue, now, row.id))
+    if queue is None or queue.period is None:
+        return now
+    moment = _moment(cursor, queue.name, now)
+    cursor.execute(sql.START, (row.queue, moment, row.id))
+    return moment
+
+
+def _moment(cursor: Cursor, name: str, now: float) -> float:
+    (counted,) = cursor.execute(sql.COUNTED_TO, (name,)).fetchone()
+    return rate_moment(now, counted)

@@ -151,7 +151,8 @@ CREATE TABLE queues (
     rate INTEGER,
     period REAL,
     key_scope TEXT NOT NULL,
-    paused INTEGER NOT NULL
+    paused INTEGER NOT NULL,
+    counted_to REAL NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE starts (

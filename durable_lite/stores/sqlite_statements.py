@@ -154,7 +154,10 @@ RETURNING parent_id, awaited, gated
 _QUEUE = ", ".join(QueueRow._fields)
 QUEUE = f"SELECT {_QUEUE} FROM queues WHERE name = ?"
 LIMITED = "SELECT 1 FROM queues WHERE concurrency IS NOT NULL OR rate IS NOT NULL OR paused LIMIT 1"
-SET_QUEUE = f"INSERT OR REPLACE INTO queues ({_QUEUE}) VALUES ({', '.join('?' * len(QueueRow._fields))})"
+SET_QUEUE = f"""
+{_insert("queues", QueueRow._fields)} ON CONFLICT (name)
+DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in QueueRow._fields[1:])}
+"""
 QUEUES = f"""
 SELECT {_QUEUE},
     (SELECT count(*) FROM runs INDEXED BY runs_queue_line WHERE blocked = 'queue' AND runs.queue = name),
@@ -165,6 +168,13 @@ TAKEN = "SELECT count(*) FROM runs INDEXED BY runs_slot WHERE slot = 1 AND queue
 COMING = TAKEN + " AND started_at IS NULL"
 STARTED = "SELECT count(*) FROM starts WHERE queue = ? AND at + ? > ?"
 START = "INSERT OR IGNORE INTO starts (queue, at, run_id) VALUES (?, ?, ?)"
+COUNTED_TO = "SELECT counted_to FROM queues WHERE name = ?"
+COUNT_TO = "UPDATE queues SET counted_to = ? WHERE name = ?"
+FORGOTTEN = """
+UPDATE queues SET counted_to = ?1 WHERE counted_to < ?1 AND period + (
+    SELECT at FROM starts WHERE starts.queue = queues.name ORDER BY at LIMIT 1
+) <= ?1
+"""
 FORGET_STARTS = """
 DELETE FROM starts WHERE EXISTS (
     SELECT 1 FROM queues WHERE name = starts.queue AND period IS NOT NULL AND starts.at + period <= ?

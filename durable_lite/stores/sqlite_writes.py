@@ -117,14 +117,14 @@ def _claim(cursor: Cursor, row: RunRow, worker: str, now: float, via: str) -> Cl
         (replayed,) = cursor.execute(sql.COUNT_CHECKPOINTS, (run_id,)).fetchone()
         seq += 1
         events.append((seq, EventType.RESUMED, ev.resumed(replayed, now, row.last_seen_at)))
+    started = row.started_at
+    if started is None:
+        started = queues.start(cursor, row, now) if row.gated else now
     claimed = change(
         cursor, row, status=Status.EXECUTING, ready_at=None, claimable=0, worker=worker, stale_reason=None,
         generation=generation, recoveries=recoveries, recovery_seq=recovery_seq, seq=seq,
-        started_at=now if row.started_at is None else row.started_at, last_seen_at=now, remaining=None,
-        interrupted=0, expires_at=None,
+        started_at=started, last_seen_at=now, remaining=None, interrupted=0, expires_at=None,
     )  # fmt: skip
-    if row.gated and row.started_at is None:
-        queues.start(cursor, row, now)
     cursor.execute(sql.CREATE_LEASE, (run_id, generation, worker, now, via, row.executed))
     for number, type, data in events:
         cursor.execute(sql.CREATE_EVENT, (run_id, number, now, type, json.dumps(data)))

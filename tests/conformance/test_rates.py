@@ -227,26 +227,54 @@ async def test_the_next_starts_exactly_when_next_due_says(store, at, period, rat
     rate=st.integers(1, 3),
     waits=st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5]), min_size=5, max_size=25),
     limits=st.lists(st.integers(1, 3), min_size=25, max_size=25),
+    lags=st.lists(st.sampled_from([0.0, 0.0, 0.5, 5.0]), min_size=25, max_size=25),
 )
-async def test_any_sequence_of_claims_keeps_to_the_rate(store, other, rate, waits, limits):
-    """In any window as long as the period, by two workers, among runs that also wait and fail."""
+async def test_any_sequence_of_claims_keeps_to_the_rate(store, other, rate, waits, limits, lags):
+    """In any window as long as the period, by two workers, among runs that also wait and fail.
+
+    Some claims have waited for the store, while others came and went.
+    """
     await limit(store, rate=rate, period=4.0)
     now, started = NOW, []
-    for n, (wait, most) in enumerate(zip(waits, limits, strict=False)):
+    for n, (wait, most, lag) in enumerate(zip(waits, limits, lags, strict=False)):
         await create(store, f"{n:02}", created_at=now, ready_at=now + wait % 2, priority=n % 3)
         now += wait
-        for found in await claim((store, other)[n % 2], limit=most, now=now):
+        for found in await claim((store, other)[n % 2], limit=most, now=now - lag):
             if found.fresh:
-                started.append(now)
-                assert sum(at > now - 4.0 for at in started) <= rate
+                assert now - lag <= found.run.started_at <= now
+                started.append(found.run.started_at)
+                assert started == sorted(started)
+                assert sum(at > started[-1] - 4.0 for at in started) <= rate
             done = [Status.COMPLETED, Status.WAITING, Status.PENDING][n % 3]
             await settle(store, found.run.id, done, at=now, ready_at=now if done == Status.WAITING else None)
+    await look(store, now)
     while len(started) < min(len(waits), len(limits)):
         now = max(now, await store.next_due() or now)
         found = await claim(other, now=now)
         started += [now] * sum(each.fresh for each in found)
         assert found
         assert sum(at > now - 4.0 for at in started) <= rate
+
+
+async def test_who_waited_for_the_store_starts_when_its_place_was_free(store, other):
+    """Another has seen by then that the time of `a` and `b` is over, and has given their places away."""
+    await two_in_ten_seconds(store, *"abcdef")
+    await claim(store)
+    await look(store, NOW + 10)
+    assert await ids(other, now=NOW + 9) == ["c", "d"]
+    for id in "cd":
+        assert (await get(store, id)).started_at == NOW + 10
+    assert await ids(store, now=NOW + 19.5) == []
+    assert await store.next_due() == NOW + 20
+    assert await ids(store, now=NOW + 20) == ["e", "f"]
+
+
+async def test_a_clock_that_is_far_ahead_holds_nobody_up_for_longer_than_its_starts(store, other):
+    await two_in_ten_seconds(store, *"abcd")
+    assert await ids(store, limit=1, now=NOW + 3600) == ["a"]
+    assert await ids(other, limit=1) == ["b"]
+    assert (await get(store, "b")).started_at == NOW
+    assert await ids(other, limit=1, now=NOW + 10) == ["c"]
 
 
 async def test_two_workers_at_once_keep_to_the_rate(store, other):
