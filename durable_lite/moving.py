@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .brief import described, field
 from .errors import Conflict, InvalidDocument, RunNotFound, TooLarge
@@ -18,10 +18,6 @@ from .fields import KINDS, Wrong, parsed
 from .ports import Store
 from .records import LogRow, Moved, NewEvent, RunRow, StepRow, TokenFilter, TokenRow
 from .status import Status
-from .stop import Stop
-
-if TYPE_CHECKING:
-    from .worker import Worker
 
 __all__ = ["EVENT", "FORMAT", "LOG", "RUN", "STEP", "TOKEN", "export_run", "gather", "read", "write"]
 
@@ -68,12 +64,9 @@ _NOWHERE: dict[str, Any] = {
 # Out of a store
 
 
-async def export_run(store: Store, run_id: str, now: float, worker: Worker | None) -> str:
+async def export_run(store: Store, run_id: str, now: float) -> str:
     """Make a run MOVED, and return its document. Again returns the same."""
-    row = await store.move_run(run_id, now)
-    if worker is not None and (execution := worker.executing.get(run_id)):
-        execution.stop(Stop.LOST)  # it would find out with its next write
-    return write(await gather(store, row))
+    return write(await gather(store, await store.move_run(run_id, now)))
 
 
 async def gather(store: Store, row: RunRow) -> Moved:

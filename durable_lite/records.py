@@ -348,3 +348,4 @@ class Change(NamedTuple):
     run_id: str | None
     claimable: bool
     step: bool = False  # no more than a step or a wait was stored
+    ended: str | None = None  # the status by which another than its worker has ended it

@@ -96,14 +96,7 @@ class Steering:
 
     async def cancel(self, run_id: str) -> Run[Any]:
         """Cancel a run that hasn't finished. `RunNotFound`; `Conflict` if it has."""
-        row = await self._opened.cancel_run(run_id, self.clock.now())
-        self.cancelled(run_id)
-        return Run(self, row)
-
-    def cancelled(self, run_id: str) -> None:
-        """Somebody else cancelled this run in the store: stop it here now, not at the next heartbeat."""
-        if self._worker is not None:
-            self._worker.cancelled(run_id)
+        return Run(self, await self._opened.cancel_run(run_id, self.clock.now()))
 
     async def resume(self, run_id: str) -> Run[Any]:
         """Go on with a FAILED, TIMED_OUT or CANCELLED run from its failed step, checkpoints kept.
@@ -156,8 +149,12 @@ class Steering:
         return Run(self, created.run, created.disposition)
 
     async def export_run(self, run_id: str) -> str:
-        """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store."""
-        return await moving.export_run(self._opened, run_id, self.clock.now(), self._worker)
+        """Make an unfinished run MOVED: from this document `import_run` goes on with it, in another store.
+
+        Its concurrency key, `ttl` and debounce stay behind. `RunNotFound`; `Conflict` if it has finished,
+        waits for children, or is a child that an unfinished run waits for.
+        """
+        return await moving.export_run(self._opened, run_id, self.clock.now())
 
     async def import_run(self, document: str) -> Run[Any]:
         """Go on here with a run from elsewhere. `InvalidDocument`, `TooLarge`; `Conflict` if it is here."""

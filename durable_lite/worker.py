@@ -18,6 +18,7 @@ from .queues import Queue
 from .records import Change, Claim, Lease, QueueRow, TriggerRow
 from .retention import Retention
 from .runlog import RunLog
+from .status import Status
 from .sweeps import LOOK, Sweeps
 
 __all__ = ["Worker"]
@@ -135,6 +136,8 @@ class Worker:
     def _hear(self, change: Change) -> None:
         if change.run_id is None:
             self._look_at_waits()
+        elif change.ended:
+            self._stop_ended(change.run_id, change.ended)
         elif execution := self.executing.get(change.run_id):
             execution.waits.look()
         if change.claimable or change.run_id is None:
@@ -151,10 +154,10 @@ class Worker:
         for execution in self.executing.values():
             execution.waits.look()
 
-    def cancelled(self, run_id: str) -> None:
-        """A run was cancelled in this process: don't wait for the next beat to see it."""
+    def _stop_ended(self, run_id: str, status: str) -> None:
+        """Somebody ended a run that is ours: don't wait for the next beat to see it."""
         if execution := self.executing.get(run_id):
-            execution.stop(Stop.CANCELLED)
+            execution.stop(Stop.CANCELLED if status == Status.CANCELLED else Stop.LOST)
         elif warm := self._warm.pop(run_id, None):
             self.spawn(warm.discard())
 

@@ -17,7 +17,7 @@ export class Connection {
     this.name = name;
     this.database = new Database(PREFIX + name, durability);
     // Whoever clears a site's data tells nobody that runs are gone.
-    this.database.onlost = () => this.tell([{ run_id: null, claimable: false, step: false }]);
+    this.database.onlost = () => this.tell([{ run_id: null, claimable: false }]);
     /** @type {Set<(changes: Change[]) => void>} */
     this.listeners = new Set();
     /** @type {BroadcastChannel | null} */

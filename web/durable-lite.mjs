@@ -49,7 +49,10 @@ export class Tab extends EventTarget {
     this.setup = new Setup(options);
     this.host = new Host(() => this.init(), {
       onstatus: (status) => this.told(status),
-      onevents: (text) => this.heard(text, true),
+      onevents: (text) => {
+        this.live?.postMessage(text);
+        this.heard(text);
+      },
       onready: (manifest) => this.know(manifest),
     });
     this.leader = new Leader({
@@ -86,7 +89,7 @@ export class Tab extends EventTarget {
     await this.store.open();
     this.store.listen((changes) => this.changed(changes));
     this.live = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
-    this.live.onmessage = ({ data }) => this.heard(data, false);
+    this.live.onmessage = ({ data }) => this.heard(data);
     // Also where nothing executes: what a frozen page was reading would block every other tab.
     this.page = follow((state, before, facts) => this.turn(state, facts));
     if (!this.options.worker) return;
@@ -132,7 +135,7 @@ export class Tab extends EventTarget {
     await this.store.cancel_run(id, now());
     const text = JSON.stringify([{ run_id: id, seq: null, at: now(), type: "run.cancelled", data: {} }]);
     this.live?.postMessage(text);
-    this.heard(text, false);
+    this.heard(text);
   }
 
   /** @param {string} id */
@@ -333,11 +336,9 @@ export class Tab extends EventTarget {
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
   }
 
-  /** Live events as JSON, of this tab's worker or of another tab. @param {string} text @param {boolean} ours */
-  heard(text, ours) {
-    if (ours) this.live?.postMessage(text);
+  /** Live events as JSON, of this tab's worker or of another tab. @param {string} text */
+  heard(text) {
     for (const event of JSON.parse(text)) {
-      if (!ours && event.type === "run.cancelled") this.host.post({ op: "cancelled", run: event.run_id });
       this.dispatchEvent(new CustomEvent("event", { detail: event }));
     }
   }

@@ -30,7 +30,7 @@
 
 /**
  * What the worker is told later.
- * @typedef {{op: "lead" | "rest" | "beat" | "stop" | "cancelled", on?: boolean, run?: string}} Order
+ * @typedef {{op: "lead" | "rest" | "beat" | "stop", on?: boolean}} Order
  */
 
 const BOOT_SECONDS = 30;

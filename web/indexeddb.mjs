@@ -197,7 +197,7 @@ export class IndexedDBStore extends Connection {
       }
       return stale;
     });
-    this.announce(...stale.map((run_id) => ({ run_id, claimable: true, step: false })));
+    this.announce(...stale.map((run_id) => ({ run_id, claimable: true })));
     return stale;
   }
 
@@ -442,7 +442,7 @@ export class IndexedDBStore extends Connection {
   async resume_run(id, now) {
     const stores = [...PLACES, "steps", "events", "more_keys"];
     const { run, changes } = await this.transact(stores, WRITE, (t) => resume(t, id, now));
-    this.announce(...changes, { run_id: id, claimable: true, step: false });
+    this.announce(...changes, { run_id: id, claimable: true });
     return run;
   }
 
@@ -457,7 +457,7 @@ export class IndexedDBStore extends Connection {
   async import_run(moved, now) {
     const stores = [...PLACES, ...ALL];
     const { run, changes } = await this.transact(stores, WRITE, (t) => arrive(t, moved, now));
-    this.announce(...changes, { run_id: run.id, claimable: true, step: false });
+    this.announce(...changes, { run_id: run.id, claimable: true });
     return run;
   }
 
@@ -470,7 +470,7 @@ export class IndexedDBStore extends Connection {
       }
       await forget(t, run);
     });
-    this.announce({ run_id: id, claimable: false, step: false });
+    this.announce({ run_id: id, claimable: false });
   }
 
   /** @param {number} before @param {number} limit @returns {Promise<number>} */

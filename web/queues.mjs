@@ -38,7 +38,7 @@ export class Places {
 
   /** @param {string} run_id @param {boolean} claimable */
   tell(run_id, claimable) {
-    this.changes.push({ run_id, claimable, step: false });
+    this.changes.push({ run_id, claimable });
   }
 
   /** @param {string} name @returns {Promise<Kept | null>} */

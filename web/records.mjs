@@ -279,8 +279,13 @@
  */
 
 /**
- * A hint that something was committed: to which run (null: look), and may it be claimed.
- * @typedef {{run_id: string | null, claimable: boolean, step: boolean}} Change
+ * A hint that something was committed: to which run (null: look), may it be claimed, was no more than a step
+ * or a wait stored, and by which status another than its worker has ended it.
+ * @typedef {object} Change
+ * @property {string | null} run_id
+ * @property {boolean} claimable
+ * @property {boolean} [step]
+ * @property {string | null} [ended]
  */
 
 export {};

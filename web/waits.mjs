@@ -58,7 +58,7 @@ export async function finishToken(t, id, given) {
   t.objectStore("tokens").put(finished);
   const woken = waits(run);
   if (woken) put(t, due(run, now));
-  return { token: finished, changes: [{ run_id: run.id, claimable: woken, step: false }] };
+  return { token: finished, changes: [{ run_id: run.id, claimable: woken }] };
 }
 
 /** @param {Transaction} t @param {string[]} ids @param {number} now @returns {Promise<Token[]>} */
@@ -162,7 +162,7 @@ export async function end(t, run, status, now, type, data, places = new Places(t
     remaining: null,
   };
   const recorded = await record(t, row, now, type, data);
-  places.tell(run.id, false);
+  places.changes.push({ run_id: run.id, claimable: false, ended: status });
   return { run: await ended(recorded, places), changes: places.changes };
 }
 

@@ -33,9 +33,8 @@ self.onmessage = async ({ data }) => {
 };
 
 /** @param {import("./host.mjs").Order} message */
-function obey({ op, on, run }) {
+function obey({ op, on }) {
   if (op === "lead") lead(Boolean(on));
-  else if (op === "cancelled") tab.cancelled(run);
   else if (op === "rest") tab.rest(on);
   else if (op === "beat") tab.beat();
   else if (op === "stop") tab.stop().finally(() => post("stopped"));

@@ -110,10 +110,6 @@ class Tab:
         """The page was hidden: perhaps the last that we hear."""
         self.app.look()
 
-    def cancelled(self, run_id: str) -> None:
-        """A page cancelled this run in the store."""
-        self.app.cancelled(run_id)
-
     async def stop(self) -> None:
         """Release what executes, and let go of the store."""
         await self.app.stop(0)

@@ -134,7 +134,7 @@ class IndexedDBStore(Store):
 
     def _hear(self, changes: str) -> None:
         for change in json.loads(changes):
-            self.announce(Change(change["run_id"], change["claimable"], change["step"]))
+            self.announce(Change(**change))
 
     # Runs
 

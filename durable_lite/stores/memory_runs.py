@@ -124,7 +124,7 @@ class MemoryRuns(MemoryQueues):
             remaining=None,
         )  # fmt: skip
         self._record(row.id, now, type, data)
-        self.announce(Change(row.id, claimable=False))
+        self.announce(Change(row.id, claimable=False, ended=status))
         self._ended(row.id, now)
         return self._runs[row.id]
 

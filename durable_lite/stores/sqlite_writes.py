@@ -347,7 +347,7 @@ def end_run(
         cursor, row, generation=row.generation + 1, claimable=0, ready_at=None, finished_at=now,
         executed=executed, last_seen_at=last_seen_at, remaining=None, **fields,
     )  # fmt: skip
-    row, changes = record(cursor, row, now, type, data), [Change(row.id, claimable=False)]
+    row, changes = record(cursor, row, now, type, data), [Change(row.id, claimable=False, ended=row.status)]
     if row.gated:
         queues.leave(cursor, row.id, now, changes)
     if row.awaited and row.parent_id is not None:

@@ -17,6 +17,7 @@ from tests.conformance.build import (
     claim,
     create,
     executing,
+    family,
     get,
     mark_stale,
     new_run,
@@ -195,6 +196,24 @@ async def test_the_end_of_a_run_is_told(store, ears, status):
     await settle(store, "r", status)
     assert await ear.heard("r", False)
     assert await coarse.heard("r", False)
+
+
+async def test_workers_are_told_of_each_that_another_ends(store, ears):
+    """And of no other end: their own they know."""
+    _, coarse = ears
+    store.listen(coarse.append, steps=False)
+    await family(store, "a", "b")
+    await settle(store, "b", Status.COMPLETED)
+    await create(store, "late", expires_at=NOW + 1)
+    await executing(store, "moves", now=NOW + 1)
+    await store.move_run("moves", NOW + 1)
+    await store.cancel_run("r", NOW + 1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert sorted(change for change in coarse if change.ended) == [
+        Change("a", claimable=False, ended="CANCELLED"), Change("late", claimable=False, ended="EXPIRED"),
+        Change("moves", claimable=False, ended="MOVED"), Change("r", claimable=False, ended="CANCELLED"),
+    ]  # fmt: skip
 
 
 async def test_steps_are_told_to_those_who_asked(store, ears):

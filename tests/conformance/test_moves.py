@@ -212,7 +212,7 @@ async def test_workers_hear_of_it(store, other):
     assert Change("r", claimable=True) in heard
     heard.clear()
     await store.move_run("r", NOW + 11)
-    assert heard == [Change("r", claimable=False)]
+    assert heard == [Change("r", claimable=False, ended="MOVED")]
 
 
 async def test_again_it_is_what_it_has_become(store):

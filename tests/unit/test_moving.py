@@ -139,10 +139,10 @@ async def test_the_run_is_what_it_is_to_be():
     store = MemoryStore()
     await store.create_runs([new_run(ID, trigger='{"kind": "api"}')])
     await store.claim_runs("w", ["job"], 1, NOW, "lease")
-    document = json.loads(await moving.export_run(store, ID, NOW + 1, None))
+    document = json.loads(await moving.export_run(store, ID, NOW + 1))
     assert (document["run"]["status"], document["run"]["ready_at"]) == ("PENDING", None)
     assert [one["type"] for one in document["events"]] == ["run.triggered", "run.claimed", "run.moved"]
-    assert json.dumps(document, separators=(",", ":")) == await moving.export_run(store, ID, NOW + 9, None)
+    assert json.dumps(document, separators=(",", ":")) == await moving.export_run(store, ID, NOW + 9)
     read(document)
 
 

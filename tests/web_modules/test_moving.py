@@ -108,7 +108,7 @@ def in_python(text):
     async def hand_over():
         store = MemoryStore()
         run = await store.import_run(moving.read(text, MAX_VALUE_BYTES), NOW + 10)
-        return await moving.export_run(store, run.id, NOW + 20, None)
+        return await moving.export_run(store, run.id, NOW + 20)
 
     return alike(harness.run(hand_over()))
 
@@ -138,7 +138,7 @@ def test_a_run_that_waits_for_tokens_passes_through_a_page(node):
             made = token(id, ID, path=f"{n}", kind="event", name="paid", match="{}", created_at=NOW + n % 3)
             await store.create_token(ID, 1, wait(f"{n}", ID, ref=id, kind="event"), made)
         await store.settle(ID, 1, settlement(Status.WAITING, 3, wakes=Wakes(tokens=(id,))))
-        return await moving.export_run(store, ID, NOW + 5, None)
+        return await moving.export_run(store, ID, NOW + 5)
 
     text = harness.run(export())
     assert page(node, text) == claim(text)

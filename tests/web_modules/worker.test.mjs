@@ -17,7 +17,6 @@ globalThis.tabs = {
       lead: (on) => calls.push(["lead", on]),
       rest: (on) => calls.push(["rest", on]),
       beat: () => calls.push(["beat"]),
-      cancelled: (run) => calls.push(["cancelled", run]),
       stop: async () => calls.push(["stop"]),
     };
   },
@@ -40,7 +39,6 @@ test("orders wait until Python is there, and keep their order", async () => {
   const starting = say(INIT);
   say({ op: "rest", on: true });
   say({ op: "rest", on: false });
-  say({ op: "cancelled", run: "r" });
   await settled();
   say({ op: "lead", on: false });
   started.resolve("{}");
@@ -48,7 +46,7 @@ test("orders wait until Python is there, and keep their order", async () => {
   await settled();
   assert.deepEqual(calls, [
     ["start", "s", undefined], // Python's None, which null would not be
-    ...[["rest", true], ["rest", false], ["cancelled", "r"], ["lead", false]],
+    ...[["rest", true], ["rest", false], ["lead", false]],
   ]);
   assert.deepEqual(told.map(({ op, stage, manifest }) => [op, stage ?? manifest]), [
     ...[["stage", "download"], ["stage", "jobs"], ["ready", "{}"]],
