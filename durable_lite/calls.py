@@ -263,9 +263,12 @@ class Calls:
         if not stored:
             return None
         inner = f"{path}/"
-        for below, memo in list(self.memo.items()):
+        for below, memo in list(self.memo.items()):  # as the store has done: a new try tries them again
             if memo.state in ("failed", "retrying") and below.startswith(inner):
-                del self.memo[below]  # as the store has done: a new try of the outer step tries them again
+                if memo.kind == "call":
+                    self.memo[below] = memo._replace(attempt=0)
+                else:
+                    del self.memo[below]
         self.memo[path] = row
         if again:
             execution.log.failed(path)

@@ -38,7 +38,7 @@ RUN = {
 STEP = {
     "path": "path", "seq": "ordinal?", "kind": "kind", "state": "state", "name": "text?",
     "arguments": "text?", "output": "value?", "error": "error?", "failures": "count",
-    "attempt": "ordinal", "generation": "count", "started_at": "moment", "finished_at": "moment?",
+    "attempt": "count", "generation": "count", "started_at": "moment", "finished_at": "moment?",
     "wake_at": "moment?", "title": "text?", "ref": "text?",
 }  # fmt: skip
 EVENT = {"seq": "ordinal", "at": "moment", "type": "type", "data": "object"}

@@ -161,7 +161,7 @@ class StepRow(NamedTuple):
     output: str | None
     error: str | None
     failures: int  # failures recorded in run attempt `attempt`
-    attempt: int  # the run's attempt that wrote this row; a failure of another one is void
+    attempt: int  # the run's attempt that wrote this row, or 0; a failure of another one is void
     generation: int
     started_at: float
     finished_at: float | None

@@ -219,7 +219,8 @@ class Store(ABC):
     ) -> Refusal | None:
         """Guarded: store a step's failure, replacing an earlier one, with its `step.failed` event.
 
-        Failures (failed, retrying) of steps nested under it are removed: a new try tries them again.
+        Failures (failed, retrying) of steps nested under it are removed: a new try tries them again. Of a
+        call the children stay known: it becomes of attempt 0, whose failure is void.
         """
 
     @abstractmethod

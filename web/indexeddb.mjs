@@ -291,7 +291,9 @@ export class IndexedDBStore extends Connection {
       const inner = IDBKeyRange.bound([id, `${step.path}/`], [id, `${step.path}0`], false, true);
       const unfinished = t.objectStore("unfinished");
       for (const row of await done(unfinished.getAll(inner))) {
-        if (row.state === "failed" || row.state === "retrying") unfinished.delete([id, row.path]);
+        if (row.state !== "failed" && row.state !== "retrying") continue;
+        if (row.kind === "call") unfinished.put({ ...row, attempt: 0 });
+        else unfinished.delete([id, row.path]);
       }
       unfinished.put(step);
       t.objectStore("events").add({ run_id: id, ...event });

@@ -230,9 +230,12 @@ class MemoryStore(MemoryEvents):
             return refusal
         if event not in self._events[run_id]:
             steps, inner = self._steps[run_id], f"{step.path}/"
-            for path in [path for path in steps if path.startswith(inner)]:
-                if steps[path].state in ("failed", "retrying"):
-                    del steps[path]
+            for path, row in list(steps.items()):
+                if path.startswith(inner) and row.state in ("failed", "retrying"):
+                    if row.kind == "call":
+                        steps[path] = row._replace(attempt=0)
+                    else:
+                        del steps[path]
             steps[step.path] = step
             self._events[run_id].append(event)
         self.announce(Change(run_id, claimable=False, step=True))

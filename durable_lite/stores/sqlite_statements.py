@@ -255,10 +255,11 @@ VALUES ({", ".join(f"?{StepRow._fields.index(name) + 1}" for name in _UNFINISHED
 """
 CHECKPOINTS = _both(Checkpoint._fields)
 STEPS = _both(StepRow._fields)
-FORGET_INNER_FAILURES = """
-DELETE FROM unfinished_steps WHERE run_id = ?1
-    AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
+_INNER_FAILURES = """
+    run_id = ?1 AND path > ?2 || '/' AND path < ?2 || '0' AND state IN ('failed', 'retrying')
 """  # '0' comes after '/'
+VOID_INNER_CALLS = f"UPDATE unfinished_steps SET attempt = 0 WHERE kind = 'call' AND {_INNER_FAILURES}"
+FORGET_INNER_FAILURES = f"DELETE FROM unfinished_steps WHERE kind != 'call' AND {_INNER_FAILURES}"
 CREATE_EVENT = "INSERT INTO events (run_id, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
 HAS_EVENT = "SELECT 1 FROM events WHERE run_id = ? AND seq = ? AND at = ? AND type = ? AND data = ?"
 EVENTS = """

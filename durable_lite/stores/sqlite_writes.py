@@ -236,6 +236,7 @@ def save_failure(
     if now != (Status.EXECUTING, generation):
         return now, ()
     if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
+        cursor.execute(sql.VOID_INNER_CALLS, (run_id, step.path))
         cursor.execute(sql.FORGET_INNER_FAILURES, (run_id, step.path))
         cursor.execute(sql.SAVE_UNFINISHED, (*step, generation))
         cursor.execute(sql.CREATE_EVENT, (run_id, *event))

@@ -161,6 +161,35 @@ async def test_a_failure_removes_the_failures_nested_under_it(store):
         assert after["s"] == before["s"]
 
 
+async def test_a_call_whose_outer_step_failed_knows_its_children(store):
+    """Its failure is void; those of them that have completed aren't to be made again."""
+    await executing(store)
+    calls = {
+        path: step(path, None, kind="call", state=state, ref=f"{path} 1\n{path} 2", attempt=2)
+        for path, state in {
+            "a/failed": "failed",
+            "a/b/retrying": "retrying",
+            "a/waits": "waiting",
+            "z": "failed",
+        }.items()
+    }
+    for seq, row in enumerate(calls.values(), 3):
+        if row.state == "waiting":
+            await store.save_step("r", 1, row)
+        else:
+            await store.save_failure("r", 1, row, event(seq))
+    for seq in (9, 9, 10):
+        await store.save_failure("r", 1, step("a"), event(seq))
+        stored = {row.path: row for row in await store.load_steps("r")}
+        del stored["a"]
+        assert stored == calls | {
+            path: calls[path]._replace(attempt=0) for path in ("a/failed", "a/b/retrying")
+        }
+        assert {one.path: one.ref for one in await store.load_checkpoints("r") if one.ref} == {
+            path: row.ref for path, row in calls.items()
+        }
+
+
 @pytest.mark.parametrize("outer", ["a_b", "a%b", "a[b]", "a*b", "a?b", "a\\b", "é", "a'b"])
 async def test_what_is_nested_is_told_by_exact_text(store, outer):
     await executing(store)

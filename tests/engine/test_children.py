@@ -410,6 +410,29 @@ async def test_a_call_with_a_retry_starts_a_new_child_for_each_try(make_store, m
 
 
 @MODES
+async def test_an_outer_step_that_is_tried_again_keeps_the_children_that_have_completed(make_store, mode):
+    clock, tally = VirtualClock(), Tally()
+    child = moody(tally)
+
+    @job
+    async def parent(ctx):
+        async def outer():
+            await ctx.step("up", tally.update, ["up"])
+            many = await ctx.call_many("many", child, ["good-1", "bad-1", "good-2", "bad-2"])
+            return [*many, await ctx.call("one", child, "bad")]
+
+        patient = ctx.options(retry=Retry(max_attempts=9, min_delay="10s", jitter=False, children=True))
+        return await patient.step("outer", outer)
+
+    async with make_store() as store, Process(store, clock, parent, child, **mode) as process:
+        run = await process.trigger(parent)
+        assert await process.result(run) == ["good-1 1", "bad-1 3", "good-2 1", "bad-2 3", "bad 3"]
+        assert tally == {"up": 1, "good-1": 1, "good-2": 1, "bad-1": 3, "bad-2": 3, "bad": 3}
+        assert len(await runs_of(process, child)) == 11
+        assert {one.state for one in await process.steps(run.id)} == {"completed"}
+
+
+@MODES
 async def test_its_tries_come_to_an_end(make_store, mode):
     clock, tally = VirtualClock(), Tally()
     child = moody(tally, 100)

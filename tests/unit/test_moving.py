@@ -195,6 +195,7 @@ BAD: list[tuple[list[Any], Any, str | None]] = [
     (["run", "max_duration"], -1, None),
     (["run", "started_at"], None, None),
     (["run", "attempt"], 0, None),
+    (["steps", 0, "attempt"], -1, None),
     (["run", "first_attempt"], 3, None),
     (["run", "recovery_seq"], 14, None),
     (["run", "generation"], 2**31, None),
