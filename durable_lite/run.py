@@ -60,6 +60,15 @@ class Run(Generic[R]):
         return self._row.generation
 
     @property
+    def parent_id(self) -> str | None:
+        """The run that has started it."""
+        return self._row.parent_id
+
+    @property
+    def queue(self) -> str:
+        return self._row.queue
+
+    @property
     def priority(self) -> int:
         return self._row.priority
 
