@@ -8,8 +8,11 @@ import pytest
 
 from e2e.site import Site, serve
 from tests.conftest import pytest_pyfunc_call
+from tests.harness import alone
 
 __all__ = ["pytest_pyfunc_call"]
+
+CACHE = Path(__file__).parents[1] / ".cache" / "e2e"
 
 pytest_plugins = ["durable_lite.testing.tabs.plugin"]
 
@@ -22,12 +25,12 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A static build of the test jobs."""
+    """A static build of the test jobs. It begins with the last one, which is kept in `.cache`."""
     from durable_lite.web.build import Plan, build
 
-    out = tmp_path_factory.mktemp("static") / "site"
-    build(Plan(out, jobs=tuple((Path(__file__).parent / "jobs").glob("*.py")), brotli=False))
-    return out
+    with alone(CACHE):
+        build(Plan(CACHE / "site", jobs=tuple((Path(__file__).parent / "jobs").glob("*.py")), brotli=False))
+        return shutil.copytree(CACHE / "site", tmp_path_factory.mktemp("static") / "site")
 
 
 @pytest.fixture(scope="session")

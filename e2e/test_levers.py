@@ -187,9 +187,14 @@ class TestPolicy:
 
     async def test_arguments_keep_their_features(self, tmp_path):
         command = chromium.command(
-            "chromium", tmp_path, args=["--enable-features=A,B", "--lang=de"], policy_freeze=True
+            "chromium",
+            tmp_path,
+            args=["--enable-features=A,B", "--disable-features=C", "--lang=de"],
+            policy_freeze=True,
         )
         features = [argument for argument in command if argument.startswith("--enable-features")]
+        [disabled] = [argument for argument in command if argument.startswith("--disable-features")]
+        assert disabled.endswith(",C")
         assert len(features) == 1
         assert features[0].startswith("--enable-features=A,B,InfiniteTabsFreezing:")
         assert "--lang=de" in command

@@ -1,8 +1,10 @@
-"""Runs coroutines in tests, on CPython as inside Pyodide, and fails those that leave tasks behind."""
+"""Runs coroutines in tests, on CPython as inside Pyodide, failing those that leave tasks; locks caches."""
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -10,6 +12,17 @@ T = TypeVar("T")
 
 class LeakedTasks(AssertionError):
     """A test ended while tasks that it had started were still running."""
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Several pytests share a folder of `.cache`: one at a time makes what is in it."""
+    import fcntl
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 def run(main: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:

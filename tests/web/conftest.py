@@ -2,12 +2,11 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.harness import alone
 from tests.web.support import CACHE, JOBS, PYODIDE, command
 
 
@@ -26,27 +25,16 @@ def _needs_pyodide():
 @pytest.fixture(scope="session")
 def full() -> Path:
     """A compressed build with `support.JOBS`; to be read only."""
-    with _alone():
+    with alone(CACHE):
         return _built("full")
 
 
 @pytest.fixture(scope="session")
 def slim(full: Path) -> Path:
-    with _alone():
+    with alone(CACHE):
         if not (CACHE / "slim").exists():
             shutil.copytree(full, CACHE / "slim")  # what both have isn't compressed twice
         return _built("slim")
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Several pytests share the cache; the first one builds."""
-    import fcntl
-
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
-        yield
 
 
 def _built(variant: str) -> Path:
