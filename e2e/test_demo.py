@@ -20,6 +20,7 @@ from web.demo.serve import make
 pytestmark = pytest.mark.timeout(180)
 ROOT = Path(__file__).parents[1]
 INVOICES = 3000
+MANY = 50_000  # so that there is time enough to come between
 ICON = "/favicon.ico"  # which the browser asks for by itself
 # One that was in a pause has not been interrupted.
 RESUMED = r"This tab (resumed the run after|went on with the run).*: \d+ steps answered from checkpoints\."
@@ -78,8 +79,8 @@ async def ready(page: Page) -> None:
     await tabs.until(lambda: page.evaluate("document.documentElement.dataset.ready === ''"), why="it is open")
 
 
-async def start(page: Page, pause: str = "20ms") -> None:
-    await page.fill("#invoices", str(INVOICES))
+async def start(page: Page, pause: str = "20ms", invoices: int = INVOICES) -> None:
+    await page.fill("#invoices", str(invoices))
     await page.select_option("#pause", pause)
     await page.click("#start")
 
@@ -149,7 +150,7 @@ async def test_a_reload_in_the_middle_goes_on_and_the_file_is_whole(suspendable_
 async def test_a_freeze_is_told_in_plain_words_and_so_are_cancel_and_resume(suspendable_context, site):
     async with suspendable_context() as context, watched(context) as page:
         await opened(page, site)
-        await start(page)
+        await start(page, "0s", MANY)  # it executes all the time: in a pause it would have nothing to lose
         await cells(page, 5)
         other = await context.new_page()
         await tabs.freeze(page, behind=other)
@@ -172,7 +173,7 @@ async def test_another_tab_watches_and_takes_over(suspendable_context, site):
     async with suspendable_context() as context, watched(context) as second:
         first = await context.new_page()
         await opened(first, site)
-        await start(first)  # with pauses too short to let go of the lock
+        await start(first, "0s", MANY)  # it executes all the time, and keeps the lock
         await cells(first, 5)
         await opened(second, site)
         await cells(second, 5)

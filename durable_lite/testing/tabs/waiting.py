@@ -25,13 +25,13 @@ _numbers = itertools.count()
 
 @overload
 async def until(
-    condition: Callable[[], Awaitable[T | Literal[False] | None]], *, timeout: float = 10.0, why: str = ""
+    condition: Callable[[], Awaitable[T | Literal[False] | None]], *, timeout: float = 30.0, why: str = ""
 ) -> T: ...
 @overload
 async def until(
-    condition: Callable[[], T | Literal[False] | None], *, timeout: float = 10.0, why: str = ""
+    condition: Callable[[], T | Literal[False] | None], *, timeout: float = 30.0, why: str = ""
 ) -> T: ...
-async def until(condition: Callable[[], Any], *, timeout: float = 10.0, why: str = "") -> Any:
+async def until(condition: Callable[[], Any], *, timeout: float = 30.0, why: str = "") -> Any:
     """Ask `condition`, a function or coroutine function, until it says something truthy, and return that.
 
     Playwright's `page.wait_for_function` uses the page's own timers, which a hidden page has once a second
@@ -66,7 +66,7 @@ class Watch:
         self._told = asyncio.Event()
 
     async def next(
-        self, matching: Callable[[Any], object] | None = None, *, timeout: float = 10.0, why: str = ""
+        self, matching: Callable[[Any], object] | None = None, *, timeout: float = 30.0, why: str = ""
     ) -> Any:
         """The first value that `next` has not yet passed and that is `matching`; others are passed over.
 
