@@ -11,7 +11,10 @@ import signal
 import pytest
 from hypothesis import settings
 
+from durable_lite.testing.plugin import always_replay, durable
 from tests import harness
+
+__all__ = ["always_replay", "durable", "pytest_pyfunc_call"]
 
 # Shared machines and WebAssembly are too uneven for a deadline on each example.
 settings.register_profile("tests", deadline=None)

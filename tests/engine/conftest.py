@@ -32,11 +32,6 @@ def make_store(request: pytest.FixtureRequest) -> MakeStore:
     return make
 
 
-@pytest.fixture(params=[False, True], ids=["once", "replay"])
-def always_replay(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def make_app(make_store: MakeStore, always_replay: bool) -> MakeApp:
     @asynccontextmanager

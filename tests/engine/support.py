@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import itertools
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from durable_lite import Run
 from durable_lite.ports import Store
 from durable_lite.testing import SeededEntropy, VirtualClock
+from durable_lite.testing.owner import TaskOwner
 from tests.engine.apps import App
 
 __all__ = ["Process", "forever", "pass_time", "status", "story", "warnings"]
@@ -20,7 +18,6 @@ __all__ = ["Process", "forever", "pass_time", "status", "story", "warnings"]
 Hook = Callable[[str, Any], None]
 
 _seeds = itertools.count(1000)
-_process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
 class Process(App):
@@ -39,7 +36,7 @@ class Process(App):
         self.before: Hook = lambda verb, args: None
         self.after: Hook = lambda verb, args: None
         self.store.before, self.store.after = self._call_begins, self._call_ends
-        self._mine: list[asyncio.Task[Any]] = []
+        self._owner = TaskOwner()
 
     async def __aexit__(self, *_: object) -> None:
         if self.store.dead:
@@ -48,7 +45,7 @@ class Process(App):
             await self.clock.run(self.close())
 
     async def start(self) -> None:
-        with self._owning():
+        with self._owner.owning():
             await super().start()
 
     def freeze(self) -> None:
@@ -63,28 +60,7 @@ class Process(App):
     async def buried(self) -> None:
         """`kill()`, and wait until none of this process' tasks is left."""
         self.kill()
-        while left := self._tasks():
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left)
-
-    @contextmanager
-    def _owning(self) -> Iterator[None]:
-        """What is started in here, and what that starts in turn, is this process'."""
-        loop = asyncio.get_running_loop()
-        if not KNOWS_CONTEXTS and loop.get_task_factory() is not _make_task:
-            loop.set_task_factory(_make_task)
-        token = _process.set(self)
-        try:
-            yield
-        finally:
-            _process.reset(token)
-
-    def _tasks(self) -> list[asyncio.Task[Any]]:
-        """What of this process still runs."""
-        if KNOWS_CONTEXTS:
-            return [task for task in asyncio.all_tasks() if task.get_context().get(_process) is self]
-        return [task for task in self._mine if not task.done()]
+        await self._owner.end()
 
     def _call_begins(self, number: int, verb: str, args: Any) -> None:
         self.verbs.append(verb)
@@ -92,17 +68,6 @@ class Process(App):
 
     def _call_ends(self, number: int, verb: str, args: Any, result: Any) -> None:
         self.after(verb, args)
-
-
-# Python 3.11 can't tell a task's context, and Pyodide's event loop can't use a task factory.
-KNOWS_CONTEXTS = sys.version_info >= (3, 12)
-
-
-def _make_task(loop: asyncio.AbstractEventLoop, main: Any, **options: Any) -> asyncio.Task[Any]:
-    task = asyncio.Task(main, loop=loop, **options)
-    if (process := _process.get()) is not None:
-        process._mine.append(task)
-    return task
 
 
 async def story(store: Store, run: Run[Any]) -> list[str]:

@@ -52,7 +52,7 @@ def _fails(plan: Plan) -> bool:
     return False
 
 
-def _all(first: int, seeds: int, processes: int) -> int:
+def _all(first: int, seeds: int, processes: int, stop: bool) -> int:
     began, done, events = time.monotonic(), 0, 0
     failed: dict[int, str] = {}
     starts = range(first, first + seeds, _CHUNK)
@@ -63,6 +63,9 @@ def _all(first: int, seeds: int, processes: int) -> int:
             for seed, why in played.failed.items():
                 print(f"\rseed {seed}: {why}\n  again: {COMMAND} --seed {seed}", flush=True)
             failed |= played.failed
+            if failed and stop:
+                pool.shutdown(cancel_futures=True)
+                break
             if sys.stderr.isatty():
                 bar = "█" * (30 * done // seeds)
                 print(f"\r{bar:30} {done:,} of {seeds:,}", end="", file=sys.stderr, flush=True)
@@ -95,12 +98,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many worlds to play")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--stop", action="store_true", help="at the first that fails")
     parser.add_argument("--seed", type=int, help="play this one, with its trace if it fails, and shrink it")
     parser.add_argument("--plan", type=Path, help="play what this file says")
     parser.add_argument("--lines", type=int, default=40, help="of the trace")
     given = parser.parse_args()
     if given.seed is None and given.plan is None:
-        return _all(given.first, given.seeds, given.processes)
+        return _all(given.first, given.seeds, given.processes, given.stop)
     _be_quiet()
     if given.plan is not None:
         return _one(Plan.of(given.plan.read_text("utf-8")), given.lines, smaller=False)

@@ -17,18 +17,23 @@ from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, TypeVarTuple
 
-__all__ = ["Deadlock", "Lane", "SimulatedLoop", "current_lane"]
+__all__ = ["Deadlock", "Lane", "Livelock", "SimulatedLoop", "current_lane"]
 
 Ts = TypeVarTuple("Ts")
 
 _MOST = 8  # callbacks in one turn
 _TURN = 0.0002  # seconds that one may take
+_RESTLESS = 100_000  # turns without a rest
 
 _lane: ContextVar[Lane | None] = ContextVar("lane", default=None)
 
 
 class Deadlock(AssertionError):
     """Nothing will ever happen any more: no callback is ready, and no timer is set."""
+
+
+class Livelock(AssertionError):
+    """Something is done again and again, and no time passes."""
 
 
 class Lane:
@@ -56,7 +61,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def __init__(self, random: Random) -> None:
         super().__init__()
         self._random = random
-        self._moment = 0.0
+        self._moment, self._restless = 0.0, 0
         self._outside = Lane("outside")
         self._lanes = [self._outside]
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
@@ -123,8 +128,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         lanes = [lane for lane in self._lanes if lane.ready and not lane.frozen]
         if not lanes:
+            self._restless = 0
             self._wait()
             return
+        self._restless += 1
+        if self._restless > _RESTLESS:
+            self._restless = 0  # what is left can be cancelled
+            raise Livelock(f"{_RESTLESS:,} turns, and no end")
         lane = lanes[0] if len(lanes) == 1 else lanes[int(self._random.random() * len(lanes))]
         turns = 1 + int(self._random.random() * _MOST)
         self._moment += self._random.random() * _TURN
