@@ -424,7 +424,7 @@ const KINDS = {
   moment: number(-LONGEST, LONGEST),
   seconds: number(0, LONGEST),
   status: oneOf("PENDING", "WAITING"),
-  kind: oneOf("step", "sleep", "token", "wait", "event", "trigger", "call"),
+  kind: oneOf("step", "sleep", "token", "wait", "event", "send", "trigger", "call"),
   state: oneOf(...Object.keys(STEPS)),
   token: (value) => {
     if (TOKEN_ID.test(text(value))) return value;

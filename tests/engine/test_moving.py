@@ -91,6 +91,42 @@ async def test_a_run_goes_on_at_its_next_step(make_two):
         assert (await there.import_run(document)).status == "COMPLETED"
 
 
+async def test_checkpoints_of_every_kind_come_along(make_two):
+    tally = Tally()
+
+    @job
+    async def small(ctx) -> str:
+        return "small"
+
+    @job
+    async def does_it_all(ctx) -> list:
+        async def sends():
+            await ctx.sleep("nap", "1m")
+            await ctx.send_event("send", "paid", {"amount": 5})
+
+        async def has_a_token():
+            token = await ctx.create_token("token", timeout="1h")
+            return await token.wait()
+
+        paid = ctx.wait_for_event("event", "paid", timeout="1h")
+        outputs = [*await asyncio.gather(paid, has_a_token(), sends())]
+        await ctx.trigger("trigger", small)
+        outputs.append(await ctx.call("call", small))
+        return [*outputs, await ctx.step("step", hangs_once(tally, "step"))]
+
+    async with make_two(does_it_all, small) as (here, there):
+        run = await here.trigger(does_it_all)
+        await here.clock.advance("10s")
+        [token] = [one for one in (await here.list_tokens()).tokens if one.kind == "token"]
+        await here.complete_token(token.id, "yes")
+        await here.clock.advance("2m")
+        assert tally == {"step": 1}
+        moved = await there.import_run(await here.export_run(run.id))
+        assert await there.result(moved) == [{"amount": 5}, "yes", None, "small", "step"]
+        kinds = {step.kind for step in await there.steps(moved.id)}
+        assert kinds == {"step", "sleep", "token", "wait", "event", "send", "trigger", "call"}
+
+
 async def test_a_sleeping_run_wakes_where_it_is(make_two):
     tally = Tally()
 
