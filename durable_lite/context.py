@@ -79,7 +79,7 @@ class Metadata:
         self._execution = execution
 
     def set(self, key: str, value: Any) -> None:
-        """Set one value. Raises `NotSerializable` as a step's output does."""
+        """Set one value. Raises `NotSerializable` as a step's output does, `TooLarge` for all together."""
         if not isinstance(key, str) or not key:
             raise InvalidOption("metadata key", f"expected a non-empty str, got {key!r:.80}")
         self._execution.check_running()

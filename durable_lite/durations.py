@@ -9,12 +9,12 @@ from typing import Any
 from .brief import brief, described
 from .errors import InvalidOption
 
-__all__ = ["count", "flag", "moment", "name_of", "number", "optional_seconds", "seconds", "text"]
+__all__ = ["MAX_NAME", "count", "flag", "moment", "name_of", "number", "optional_seconds", "seconds", "text"]
 
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS)
 _match = re.compile(_PATTERN, re.ASCII).fullmatch
-_NAME_LIMIT = 200
+MAX_NAME = 200
 _LONGEST = 1_000 * 366 * 86_400.0
 _EXAMPLES = 'use seconds, a timedelta, or text such as "90s", "5m", "24h", "3d", "1h30m", "250ms"'
 
@@ -70,9 +70,9 @@ def flag(value: Any, option: str) -> bool:
 
 def name_of(value: Any, option: str) -> str:
     """A name of a job, a queue or a version; `InvalidOption(option, …)` for anything else."""
-    if not isinstance(value, str) or not value or len(value) > _NAME_LIMIT or not value.isprintable():
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME or not value.isprintable():
         raise InvalidOption(
-            option, f"expected printable text of 1 to {_NAME_LIMIT} characters, got {value!r:.80}"
+            option, f"expected printable text of 1 to {MAX_NAME} characters, got {value!r:.80}"
         )
     return value
 

@@ -58,7 +58,7 @@ class Execution:
         self.inflight = InFlight(engine.clock, engine.options.suspend_grace, self, self._poke)
         self.calls = Calls(self, checkpoints)
         self.waits, self.tokens, self.children = Waits(self), Tokens(self), Children(self)
-        self.log = RunLog(self.run_id, claim.run.attempt, engine.clock, claim.run.metadata, self.tell)
+        self.log = RunLog(claim.run, engine.clock, self.tell, engine.max_value_bytes)
         self.log.replays(logs, checkpoints)
         self.context = Context(self)
         self.cancel_callbacks: list[Callable[[], object]] = []

@@ -9,16 +9,17 @@ from typing import Any
 
 from .brief import described
 from .codec import is_too_deep
+from .durations import MAX_NAME
 from .events import LIVE, EventType
 from .keys import MAX_KEY_BYTES, unescape
 from .runlog import ENGINE, LEVELS
 from .status import Status
+from .trigger import MAX_TAGS
 
 __all__ = ["KINDS", "Wrong", "parsed"]
 
 _MOST = 2**31 - 1
 _LONGEST = 1_000 * 366 * 86_400.0
-_NAME_LIMIT = 200
 _is_id = re.compile("[0-9a-hjkmnp-tv-z]{26}").fullmatch
 _controls = re.compile("[\x00-\x1f\x7f-\x9f]").search
 _halves = re.compile("[\ud800-\udfff]").search
@@ -63,8 +64,8 @@ def _label(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    if len(text := _label(value)) > _NAME_LIMIT:
-        raise Wrong(f"expected at most {_NAME_LIMIT} characters")
+    if len(text := _label(value)) > MAX_NAME:
+        raise Wrong(f"expected at most {MAX_NAME} characters")
     return text
 
 
@@ -146,8 +147,9 @@ def _is_progress(value: Any) -> bool:
 def _is_tags(value: Any) -> bool:
     if not isinstance(value, list):
         return False
-    texts = [one for one in value if isinstance(one, str) and one and not _controls(one) and not _halves(one)]
-    return len(set(texts)) == len(value)
+    texts = [one for one in value if isinstance(one, str) and 0 < len(one) <= MAX_NAME]
+    fit = [one for one in texts if not _controls(one) and not _halves(one)]
+    return len(set(fit)) == len(value) <= MAX_TAGS
 
 
 def _is_key(value: Any) -> bool:
@@ -186,6 +188,6 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "object": _json(lambda value: isinstance(value, dict), "an object"),
     "error": _json(_is_error, "an error with a type and a message"),
     "progress": _json(_is_progress, "an object with current, total and message"),
-    "tags": _json(_is_tags, "a list of different texts"),
+    "tags": _json(_is_tags, f"a list of at most {MAX_TAGS} different texts"),
     "key": _json(_is_key, "a scope and parts"),
 }

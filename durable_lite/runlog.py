@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import codec
+from .errors import TooLarge
 from .events import EventType
 from .inflight import Scope
 from .ports import Clock
-from .records import Beat, Checkpoint, LogRow
+from .records import Beat, Checkpoint, LogRow, RunRow
 
 __all__ = ["ENGINE", "LEVELS", "RunLog"]
 
 LEVELS = ("debug", "info", "warning", "error")
-_MESSAGE_LIMIT = 16_000
+_MESSAGE_LIMIT = 16_000  # characters
+_FIELDS = 50  # of one line
 
 # Lines of the engine itself are numbered apart from the job's. No key escapes to this path.
 ENGINE = "%"
@@ -30,21 +33,18 @@ class RunLog:
     """
 
     def __init__(
-        self,
-        run_id: str,
-        attempt: int,
-        clock: Clock,
-        metadata: str,
-        tell: Callable[[str, dict[str, Any]], None],
+        self, run: RunRow, clock: Clock, tell: Callable[[str, dict[str, Any]], None], limit: int
     ) -> None:
-        self._run_id, self._attempt, self._clock, self._tell = run_id, attempt, clock, tell
+        self._run_id, self._attempt, self._clock, self._tell = run.id, run.attempt, clock, tell
         self._lines: list[LogRow] = []
         self._told: dict[str, int] = {}
         self.base: dict[str, int] = {}  # the first number of a step's current try, where it isn't 0
         self._retrying: dict[str, float] = {}
         self._warned: set[str] = set()
         self._progress: str | None = None
-        self._metadata: dict[str, Any] = json.loads(metadata)  # values as the codec tags them
+        self._metadata: dict[str, Any] = json.loads(run.metadata)  # values as the codec tags them
+        self._sizes = {key: len(json.dumps(value)) for key, value in self._metadata.items()}
+        self._limit = limit  # of all metadata, in bytes
         self._metadata_changed = False
 
     def replays(self, stored: list[LogRow], checkpoints: Iterable[Checkpoint] = ()) -> None:
@@ -92,7 +92,8 @@ class RunLog:
 
     def _add(self, path: str, ordinal: int, level: str, message: str, fields: dict[str, Any]) -> None:
         self._told[path] = ordinal + 1
-        shown = {clean(str(name)): _field(value) for name, value in fields.items()}
+        few = itertools.islice(fields.items(), _FIELDS)
+        shown = {clean(str(name)[:_MESSAGE_LIMIT]): _field(value) for name, value in few}
         at = self._clock.now()
         self._lines.append(
             LogRow(self._run_id, self._attempt, path, ordinal, at, level, message, json.dumps(shown))
@@ -101,12 +102,17 @@ class RunLog:
         self._tell(EventType.LOG, {"level": level, "message": message, "fields": shown, "path": shown_path})
 
     def progress(self, current: float, total: float | None, message: str | None) -> None:
+        message = None if message is None else clean(message[:_MESSAGE_LIMIT])
         data = {"current": current, "total": total, "message": message}
         self._progress = json.dumps(data)
         self._tell(EventType.PROGRESS, data)
 
     def set_metadata(self, key: str, value: Any) -> None:
-        self._metadata[key] = json.loads(codec.encode(value, key=f"metadata {key!r}"))
+        text = codec.encode(value, key=f"metadata {key!r}", limit=self._limit)
+        sizes = self._sizes | {key: len(key.encode("utf-8", "replace")) + len(text.encode())}
+        if (size := sum(sizes.values())) > self._limit:
+            raise TooLarge("metadata", size, self._limit)
+        self._metadata[key], self._sizes = json.loads(text), sizes
         self._metadata_changed = True
         self._tell(EventType.METADATA, {"key": key})
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from . import keys
-from .durations import moment, name_of, optional_seconds, seconds
+from .durations import MAX_NAME, moment, name_of, optional_seconds, seconds
 from .errors import InvalidOption
 from .job import Job
 from .records import NewRun
@@ -16,7 +16,9 @@ from .step import Duration
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["TriggerOptions", "new_run"]
+__all__ = ["MAX_TAGS", "TriggerOptions", "new_run"]
+
+MAX_TAGS = 50
 
 _SCOPES = ("run", "global", "attempt")
 _ON_BUSY = ("queue", "skip", "reject")
@@ -157,6 +159,8 @@ def _debounce(given: dict[str, Any], now: float, ready_at: float) -> tuple[float
 def _tags(tags: Any) -> str:
     if isinstance(tags, Iterable) and not isinstance(tags, str):
         names = set(tags)
-        if all(isinstance(name, str) and name and name.isprintable() for name in names):
+        fits = (isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() for name in names)
+        if len(names) <= MAX_TAGS and all(fits):
             return json.dumps(sorted(names))
-    raise InvalidOption("tags", f"expected a list of printable texts, got {tags!r:.80}")
+    wanted = f"at most {MAX_TAGS} printable texts of 1 to {MAX_NAME} characters"
+    raise InvalidOption("tags", f"expected a list of {wanted}, got {tags!r:.80}")

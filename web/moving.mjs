@@ -288,6 +288,7 @@ function checkOrder({ run, steps, events, logs }) {
 const MOST = 2 ** 31 - 1;
 const LONGEST = 1000 * 366 * 86_400;
 const MAX_NAME = 200;
+const MAX_TAGS = 50;
 const MAX_KEY_BYTES = 512;
 const MAX_DEPTH = 202; // of what Python's codec writes
 const ENGINE = "%"; // the path of the engine's own log lines
@@ -387,8 +388,11 @@ function isProgress(value) {
 
 /** @param {any} value */
 function isTags(value) {
-  const fits = (/** @type {any} */ one) => typeof one === "string" && one && !CONTROLS.test(one) && !HALVES.test(one);
-  return Array.isArray(value) && value.every(fits) && new Set(value).size === value.length;
+  const fits = (/** @type {any} */ one) =>
+    typeof one === "string" && one && [...one].length <= MAX_NAME && !CONTROLS.test(one) && !HALVES.test(one);
+  return (
+    Array.isArray(value) && value.length <= MAX_TAGS && value.every(fits) && new Set(value).size === value.length
+  );
 }
 
 /** @param {any} value */
@@ -438,6 +442,6 @@ const KINDS = {
   object: json(isObject, "an object"),
   error: json(isError, "an error with a type and a message"),
   progress: json(isProgress, "an object with current, total and message"),
-  tags: json(isTags, "a list of different texts"),
+  tags: json(isTags, `a list of at most ${MAX_TAGS} different texts`),
   key: json(isKey, "a scope and parts"),
 };

@@ -7,6 +7,7 @@ import { numberText } from "./values.mjs";
 const LONGEST = 1000 * 366 * 86_400;
 const MAX_KEY_BYTES = 1024;
 const MAX_NAME = 200;
+const MAX_TAGS = 50;
 const UNITS = { w: 604_800, d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 };
 const PATTERN = Object.keys(UNITS).map((unit) => `(?:(\\d+(?:\\.\\d+)?)${unit})?`);
 const DURATION = new RegExp(`^${PATTERN.join("")}$`);
@@ -71,11 +72,14 @@ export function nameOf(value, option) {
 /** Tags as JSON text, each once. @param {any} tags */
 export function tagsText(tags) {
   const names = typeof tags === "string" ? [tags, null] : [...new Set(tags?.[Symbol.iterator] ? tags : [null])];
-  if (names.every((name) => typeof name === "string" && PRINTABLE.test(name))) {
+  const fits = (/** @type {unknown} */ name) =>
+    typeof name === "string" && PRINTABLE.test(name) && [...name].length <= MAX_NAME;
+  if (names.length <= MAX_TAGS && names.every(fits)) {
     const text = names.sort().map((name) => JSON.stringify(name));
     return `[${text.join(", ")}]`;
   }
-  throw new InvalidOption("tags", `expected a list of printable texts, got ${described(tags)}`);
+  const wanted = `at most ${MAX_TAGS} printable texts of 1 to ${MAX_NAME} characters`;
+  throw new InvalidOption("tags", `expected a list of ${wanted}, got ${described(tags)}`);
 }
 
 /**

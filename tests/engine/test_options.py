@@ -86,7 +86,7 @@ TRIGGER = {
     "delay": wrong(DURATIONS, allowing=[None]),
     "priority": [1.5, math.nan, math.inf, "high", None, True, 2**31, -(2**31), []],
     "queue": [1, "a\nb", "x" * 201],
-    "tags": ["tag", [1], [""], [None], ["a\nb"], 5],
+    "tags": ["tag", [1], [""], [None], ["a\nb"], 5, ["x" * 201], [f"{n}" for n in range(51)]],
     "max_duration": wrong(DURATIONS, 0, "0s", allowing=[None]),
     "deadline": wrong(MOMENTS),
     "scope": ["run", "attempt", "everywhere", None, 1],

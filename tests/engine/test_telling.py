@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from durable_lite import InvalidOption, NotSerializable, Retry, current, job
+from durable_lite import InvalidOption, NotSerializable, Retry, TooLarge, current, job
 from durable_lite.events import LIVE
 from durable_lite.testing import VirtualClock
 from tests.engine.apps import Tally, app, types_of
@@ -648,3 +648,32 @@ async def test_events_of_all_runs_stay_apart(make_store):
             await durable.result(run)
             assert (await types_of(durable, run.id)).count("step.completed") == count
             assert {e.run_id for e in await store.read_events(run.id, 0, 100)} == {run.id}
+
+
+async def test_what_a_run_tells_has_limits(make_app):
+    """Metadata together take no more than a value; the rest is cut, for a log must not fail a job."""
+
+    @job
+    async def talks(ctx):
+        ctx.progress(1, 2, "p" * 100_000)
+        ctx.log.info("l" * 100_000, **{f"field{n}": "f" * 100_000 for n in range(100)})
+        ctx.metadata.set("small", 1)
+        ctx.metadata.set("a", "x" * 600)
+        with pytest.raises(TooLarge, match="^metadata: 1,2"):
+            ctx.metadata.set("b", "x" * 600)
+        with pytest.raises(TooLarge, match="^metadata 'c': 2,002"):
+            ctx.metadata.set("c", "x" * 2000)
+        ctx.metadata.set("a", "y" * 900)
+        return ctx.metadata.get("b", "nothing")
+
+    async with make_app(talks, max_value_bytes=1000) as durable:
+        run = await durable.trigger(talks)
+        assert await durable.result(run) == "nothing"
+        await run.refresh()
+        assert run.metadata == {"small": 1, "a": "y" * 900}
+        assert len(run.progress["message"]) == 16_000
+        [line] = await durable.logs(run.id)
+        assert len(line.message) == 16_000
+        assert {name: len(text) for name, text in json.loads(line.fields).items()} == {
+            f"field{n}": 16_000 for n in range(50)
+        }

@@ -212,6 +212,8 @@ BAD: list[tuple[list[Any], Any, str | None]] = [
     (["run", "environment"], HALF, None),
     (["run", "tags"], '["a", "a"]', None),
     (["run", "tags"], '["a", 1]', None),
+    (["run", "tags"], json.dumps(["x" * 201]), None),
+    (["run", "tags"], json.dumps([f"{n}" for n in range(51)]), None),
     (["run", "tags"], '[""]', None),
     (["run", "tags"], '["\\n"]', None),
     (["run", "tags"], '["\\ud800"]', None),

@@ -121,6 +121,9 @@ debounces = st.fixed_dictionaries(
 @example(given={"queue": "q" * 201})
 @example(given={"queue": "🙂" * 200})
 @example(given={"tags": "a"})
+@example(given={"tags": ["𝄞" * 200, *map(str, range(49))]})
+@example(given={"tags": ["𝄞" * 201]})
+@example(given={"tags": [*map(str, range(51))]})
 @example(
     given={"delay": "5m", "idempotency_key": ["é", 1.0, -0.0, 0.1, 1e21, True, None], "idempotency_ttl": "1h"}
 )
