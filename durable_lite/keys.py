@@ -14,6 +14,7 @@ __all__ = [
     "MAX_KEY_BYTES",
     "canonical",
     "escape",
+    "event_id",
     "is_under",
     "join",
     "split",
@@ -90,6 +91,16 @@ def canonical(parts: Any, option: str = "idempotency_key") -> str:
         limit = f"at most {MAX_IDEMPOTENCY_BYTES:,} are allowed; hash long parts"
         raise InvalidOption(option, f"has {size:,} bytes as JSON; {limit}")
     return text
+
+
+def event_id(given: Any) -> str:
+    """An event's id: 1 to 1,024 bytes of text, by which it is known again. `InvalidOption("id", …)`."""
+    try:
+        if isinstance(given, str) and 0 < len(given.encode()) <= MAX_IDEMPOTENCY_BYTES:
+            return given
+    except UnicodeEncodeError:  # a lone surrogate
+        pass
+    raise InvalidOption("id", f"expected text of 1 to {MAX_IDEMPOTENCY_BYTES} bytes, got {described(given)}")
 
 
 def _part(part: Any, index: int, option: str) -> Any:

@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import codec, moving
+from . import codec, keys, moving
 from .durations import count, moment, name_of, seconds
 from .engine import Options
 from .errors import DurableError, InvalidOption, RunNotFound
 from .forks import forked
 from .ids import IdMaker
 from .job import Job, find_job
-from .keys import MAX_IDEMPOTENCY_BYTES
 from .ports import Clock, Store
 from .records import LogRow, NewRun, QueueState, RunFilter, RunRow, Sent, StepRow, TokenFilter, TokenRow
 from .run import Run, RunPage
@@ -178,10 +177,11 @@ class Steering:
         All at once, and once for an `id` (of 30 days): sent again with it, nothing happens, and
         `fresh` is False in the answer, which tells the runs that were started. The payload is plain data.
         """
-        if id is not None and (not isinstance(id, str) or not 0 < len(id.encode()) <= MAX_IDEMPOTENCY_BYTES):
-            raise InvalidOption("id", f"expected text of 1 to {MAX_IDEMPOTENCY_BYTES} bytes, got {id!r:.80}")
+        event_id, name = (
+            self._new_id() if id is None else keys.event_id(id),
+            name_of(name, "name of an event"),
+        )
         text = codec.encode(payload, key=f"event {name}", limit=self.options.max_value_bytes)
-        event_id, name = self._new_id() if id is None else id, name_of(name, "name of an event")
         return await send(
             self._opened, event_id, name, text, self.clock.now(), self._new_id, self._environment
         )

@@ -10,6 +10,7 @@ import { encode } from "./values.mjs";
 /** @typedef {import("./indexeddb.mjs").IndexedDBStore} Store */
 
 const MAX_ID_BYTES = 1024;
+const HALVES = /\p{Cs}/u; // of a character
 const MAX_MESSAGE = 2000; // characters
 const STATES = [null, "pending", "completed", "failed", "expired"];
 
@@ -60,7 +61,8 @@ export async function tokens(store, { state = null, run = null, limit = 50 }) {
  * @param {number} now
  */
 export async function sendEvent(store, name, payload, id, now) {
-  if (id !== null && (typeof id !== "string" || !id || new TextEncoder().encode(id).length > MAX_ID_BYTES)) {
+  const fits = typeof id === "string" && id && !HALVES.test(id) && new TextEncoder().encode(id).length <= MAX_ID_BYTES;
+  if (id !== null && !fits) {
     throw new InvalidOption("id", `expected text of 1 to ${MAX_ID_BYTES} bytes, got ${described(id)}`);
   }
   const event = { id: id ?? makeId(now), name: nameOf(name, "name of an event"), at: now };

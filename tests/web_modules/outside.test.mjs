@@ -66,7 +66,7 @@ test("mistakes are named, and change nothing", async () => {
   await assert.rejects(tab.failToken("tok_1", 1), { name: "InvalidOption", option: "message" });
   await assert.rejects(tab.tokens({ state: "open" }), { name: "InvalidOption", option: "state" });
   await assert.rejects(tab.sendEvent("", 1), { name: "InvalidOption", option: "name of an event" });
-  for (const id of ["", 1, "ü".repeat(513)]) {
+  for (const id of ["\ud800", "", 1, "ü".repeat(513)]) {
     await assert.rejects(tab.sendEvent("paid", 1, { id }), { name: "InvalidOption", option: "id" });
   }
   assert.equal((await tab.tokens({ state: "pending" })).length, 2);
