@@ -31,6 +31,7 @@ async def check_the_end(store: Store, oracle: Oracle) -> int:
     for ended in found.values():
         _check_run(ended, oracle)
         _check_children(ended, found, oracle)
+        _check_descent(ended, found, oracle)
     if leases := await store.leases():
         oracle.wrong(f"{leases} are left")
     for queue in await store.list_queues():
@@ -81,6 +82,15 @@ def _check_children(ended: _Ended, found: Mapping[str, _Ended], oracle: Oracle) 
         output = json.loads(step.output or "null")
         if output not in (outputs, outputs[0]):
             oracle.wrong(f"{path} of {ended.run.id} is {output}, its children are {outputs}")
+
+
+def _check_descent(ended: _Ended, found: Mapping[str, _Ended], oracle: Oracle) -> None:
+    """With a cancelled run its children were cancelled: none has ended otherwise since."""
+    run, parent = ended.run, found.get(ended.run.parent_id or "")
+    if parent is None or parent.run.id not in oracle.cancelled or run.status == Status.CANCELLED:
+        return
+    if oracle.ended.get(run.id, 0) > oracle.ended[parent.run.id]:
+        oracle.wrong(f"{run.id} is {run.status}, though {parent.run.id} was cancelled before")
 
 
 def _check_token(token: TokenRow, steps: Mapping[str, StepRow], oracle: Oracle) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...records import Change, Claim, NewRun, RunRow, StepRow
-from ...status import Status
+from ...status import FINAL, Status
 from .process import EPOCH, Called, Process
 
 __all__ = ["Oracle", "Violation"]
@@ -48,6 +48,7 @@ class Oracle:
         self.wakes: dict[tuple[str, str], float] = {}
         self.generations: dict[str, int] = {}
         self.cancelled: set[str] = set()
+        self.ended: dict[str, int] = {}  # when, in events
         self.completed: dict[str, str | None] = {}  # tokens
         self.started_by_events = 0
         self.keys: dict[str, str | None] = {}  # the concurrency key of a run
@@ -80,6 +81,7 @@ class Oracle:
         """Somebody ends a run, whoever holds it; it comes before the verb that does so."""
         if change.ended is not None and change.run_id is not None:
             self.holders.pop(change.run_id, None)
+            self.ended[change.run_id] = self.events
             if change.ended == Status.CANCELLED:
                 self.cancelled.add(change.run_id)
 
@@ -140,6 +142,8 @@ class Oracle:
             return
         if verb == "settle":
             del self.holders[run_id]
+            if arguments[2].status in FINAL:
+                self.ended[run_id] = self.events
         elif verb in ("save_step", "create_token"):
             self._save_step(arguments[2], held)
         elif verb == "create_children":
