@@ -50,6 +50,7 @@ ol { max-height: 18rem; overflow: auto; padding: 0; border: 1px solid var(--line
 li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem }
 li :first-child { flex: 1 }
 li :last-child { min-width: 4.5em; text-align: end }
+[part=log] :empty { display: none }
 @container (width < 34rem) { .wide { display: none } table { font-size: 0.8125rem } th, td { padding-inline: 0.25rem } th:first-child { width: 45% } }
 @container (width > 44rem) { .both { display: grid; gap: 1.5rem; grid-template-columns: 1fr 1fr } }
 `);

@@ -12,6 +12,7 @@ from .process import EPOCH, Called, Process
 
 __all__ = ["Oracle", "Violation"]
 
+_ENOUGH = 50_000  # events; few worlds have a thousand
 _GUARDED = frozenset({"save_step", "save_failure", "create_token", "create_children", "settle"})
 
 
@@ -72,6 +73,8 @@ class Oracle:
     def note(self, *line: Any) -> None:
         self.events += 1
         self.trace.append(line)
+        if self.events > _ENOUGH:
+            self.wrong("it goes on and on")
 
     def lines(self) -> list[str]:
         """The trace, as text that is the same for the same seed."""
