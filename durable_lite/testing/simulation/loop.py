@@ -36,12 +36,30 @@ class Livelock(AssertionError):
     """Something is done again and again, and no time passes."""
 
 
+class _Call:
+    """A callback, now or at some time; a handle that is lighter than asyncio's."""
+
+    __slots__ = ("_when", "args", "callback", "context", "over")
+
+    def __init__(self, callback: Any, args: Any, context: Context, when: float) -> None:
+        self.callback, self.args, self.context, self._when, self.over = callback, args, context, when, False
+
+    def cancel(self) -> None:
+        self.over, self.callback, self.args = True, None, ()
+
+    def cancelled(self) -> bool:
+        return self.over
+
+    def when(self) -> float:
+        return self._when
+
+
 class Lane:
     """One process as the loop sees it: what it is to do next."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[_Call] = deque()
         self.frozen = False
         self.context = copy_context()
         self.context.run(_lane.set, self)
@@ -64,7 +82,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._moment, self._restless = 0.0, 0
         self._outside = Lane("outside")
         self._lanes = [self._outside]
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _Call]] = []
         self._order = itertools.count()
         self._owners: weakref.WeakKeyDictionary[asyncio.Task[Any], Lane] = weakref.WeakKeyDictionary()
 
@@ -104,13 +122,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._owners[task] = lane
         return task
 
-    def call_soon(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        lane = _lane.get() if context is None else context.get(_lane)
-        (lane or self._outside).ready.append(handle)
-        return handle
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Any:
+        if context is None:
+            context = copy_context()
+        call = _Call(callback, args, context, self._moment)
+        (context.get(_lane) or self._outside).ready.append(call)
+        return call
 
     call_soon_threadsafe = call_soon
 
@@ -120,10 +137,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         callback: Callable[[*Ts], object],
         *args: *Ts,
         context: Context | None = None,
-    ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._order), timer))
-        return timer
+    ) -> Any:
+        call = _Call(callback, args, context or copy_context(), when)
+        heapq.heappush(self._timers, (when, next(self._order), call))
+        return call
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> Any:
+        return self.call_at(self._moment + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
         lanes = [lane for lane in self._lanes if lane.ready and not lane.frozen]
@@ -142,14 +168,20 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._fire()
         ready = lane.ready
         while ready and turns and not lane.frozen:
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            call = ready.popleft()
             turns -= 1
+            if call.over:
+                continue
+            try:
+                call.context.run(call.callback, *call.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # as asyncio does
+                self.call_exception_handler({"message": f"in {call.callback}", "exception": error})
 
     def _wait(self) -> None:
         """Nobody has anything to do: time passes up to the next timer."""
-        while self._timers and self._timers[0][2]._cancelled:
+        while self._timers and self._timers[0][2].over:
             heapq.heappop(self._timers)
         if not self._timers:
             raise Deadlock("nothing will ever happen any more")
@@ -159,10 +191,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _fire(self) -> None:
         timers, moment = self._timers, self._moment
         while timers and timers[0][0] <= moment:
-            timer = heapq.heappop(timers)[2]
-            if not timer._cancelled:
-                lane = timer._context.get(_lane)  # type: ignore[attr-defined]
-                (lane or self._outside).ready.append(timer)
+            call = heapq.heappop(timers)[2]
+            if not call.over:
+                (call.context.get(_lane) or self._outside).ready.append(call)
 
     def _process_events(self, event_list: Any) -> None:
         pass

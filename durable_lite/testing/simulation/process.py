@@ -40,7 +40,8 @@ class SimulatedClock(Clock):
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        return self._loop.call_later(seconds, callback)
+        timer: Timer = self._loop.call_later(seconds, callback)
+        return timer
 
 
 class Called(NamedTuple):
