@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import weakref
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,17 @@ def failing_first(tally: Tally, name: str, failures: int) -> Callable[[], Awaita
         return name
 
     return flaky
+
+
+async def crash_points_on_sqlite(scenario: Scenario, folder: Path, always_replay: bool) -> None:
+    from durable_lite.stores.sqlite import SQLiteStore
+
+    numbers = itertools.count()
+
+    def store() -> Store:
+        return SQLiteStore(str(folder / f"{next(numbers)}.db"), durability="relaxed")
+
+    await crash_points(scenario, store=store, always_replay=always_replay)
 
 
 @scenario
@@ -481,11 +493,4 @@ async def test_a_scenario_that_dies_anywhere_comes_to_the_same_end(name, always_
     ],
 )
 async def test_so_it_does_on_sqlite(name, always_replay, tmp_path):
-    from durable_lite.stores.sqlite import SQLiteStore
-
-    numbers = itertools.count()
-
-    def store() -> Store:
-        return SQLiteStore(str(tmp_path / f"{next(numbers)}.db"), durability="relaxed")
-
-    await crash_points(SCENARIOS[name], store=store, always_replay=always_replay)
+    await crash_points_on_sqlite(SCENARIOS[name], tmp_path, always_replay)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import Any
 
 import pytest
 
 from durable_lite import Context, Durable, Event, Queue, Retry, Run, current, job
-from durable_lite.ports import Store
 from durable_lite.testing import World, crash_points
-from tests.engine.test_scenarios import Scenario, echo
+from tests.engine.test_scenarios import Scenario, crash_points_on_sqlite, echo
 from tests.engine.test_scenarios_waits import ends_of, waiting_token, works
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -176,11 +174,4 @@ async def test_a_scenario_that_dies_anywhere_comes_to_the_same_end(name, always_
     [("a_narrow_queue_with_a_rate", False), ("an_event_wakes_and_starts", True)],
 )
 async def test_so_it_does_on_sqlite(name, always_replay, tmp_path):
-    from durable_lite.stores.sqlite import SQLiteStore
-
-    numbers = itertools.count()
-
-    def store() -> Store:
-        return SQLiteStore(str(tmp_path / f"{next(numbers)}.db"), durability="relaxed")
-
-    await crash_points(SCENARIOS[name], store=store, always_replay=always_replay)
+    await crash_points_on_sqlite(SCENARIOS[name], tmp_path, always_replay)

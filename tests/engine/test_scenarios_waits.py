@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from contextlib import suppress
 from typing import Any
 
@@ -21,9 +20,8 @@ from durable_lite import (
     current,
     job,
 )
-from durable_lite.ports import Store
 from durable_lite.testing import World, crash_points
-from tests.engine.test_scenarios import SOON, Scenario, echo, end_of
+from tests.engine.test_scenarios import SOON, Scenario, crash_points_on_sqlite, echo, end_of
 from tests.engine.values import Colour, Drawing, Point
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -319,11 +317,4 @@ async def test_a_scenario_that_dies_anywhere_comes_to_the_same_end(name, always_
     [("all_kinds_of_waits_beside_each_other", True), ("many_calls_at_once", False)],
 )
 async def test_so_it_does_on_sqlite(name, always_replay, tmp_path):
-    from durable_lite.stores.sqlite import SQLiteStore
-
-    numbers = itertools.count()
-
-    def store() -> Store:
-        return SQLiteStore(str(tmp_path / f"{next(numbers)}.db"), durability="relaxed")
-
-    await crash_points(SCENARIOS[name], store=store, always_replay=always_replay)
+    await crash_points_on_sqlite(SCENARIOS[name], tmp_path, always_replay)
