@@ -158,9 +158,9 @@ def _debounce(given: dict[str, Any], now: float, ready_at: float) -> tuple[float
 
 def _tags(tags: Any) -> str:
     if isinstance(tags, Iterable) and not isinstance(tags, str):
-        names = set(tags)
-        fits = (isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() for name in names)
-        if len(names) <= MAX_TAGS and all(fits):
+        given = list(tags)
+        fits = (isinstance(name, str) and 0 < len(name) <= MAX_NAME and name.isprintable() for name in given)
+        if all(fits) and len(names := set(given)) <= MAX_TAGS:
             return json.dumps(sorted(names))
     wanted = f"at most {MAX_TAGS} printable texts of 1 to {MAX_NAME} characters"
     raise InvalidOption("tags", f"expected a list of {wanted}, got {tags!r:.80}")

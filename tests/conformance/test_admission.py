@@ -31,7 +31,7 @@ async def test_limits_are_kept_and_nobody_is_left_behind(store, other, script):
         for _ in range(1 + draw.again):
             found = await answer((store, other)[n % 2], call)
             started = found if call.verb == "claim_runs" else []
-            watch.look(await everything(store), [each.run for each in started if each.fresh], scripted.now)
+            watch.look(await everything(store), [each.run for each in started if each.fresh])
     await all_go_on(store, watch, scripted.now)
 
 
@@ -41,7 +41,7 @@ class Watch:
     def __init__(self):
         self.rates, self.starts, self.inside = {}, {}, Counter()
 
-    def look(self, seen, fresh, now):
+    def look(self, seen, fresh):
         """`seen`: everything; `fresh`: those that have just started."""
         queues = {state.queue.name: state.queue for state in seen["queues"]}
         for name in QUEUES:
@@ -52,8 +52,8 @@ class Watch:
         for row in fresh:
             if (rate := self.rates[row.queue]) is not None:
                 starts = self.starts.setdefault(row.queue, [])
-                starts.append(now)
-                assert sum(at > now - PERIOD for at in starts) <= rate, (row.queue, starts)
+                starts.append(row.started_at)
+                assert sum(at > row.started_at - PERIOD for at in starts) <= rate, (row.queue, starts)
         inside = Counter(row.queue for row in seen["runs"] if is_inside(row))
         for name, queue in queues.items():
             if queue.concurrency is not None:  # what was there before a limit may be more
@@ -81,12 +81,12 @@ async def all_go_on(store, watch, now):
         if row.status == Status.EXECUTING:
             await settle(store, row.id, Status.COMPLETED, at=now)
     for _ in range(ALL):
-        watch.look(await everything(store), [], now)
+        watch.look(await everything(store), [])
         due = await store.next_due()
         now = now if due is None else max(now, due)
         before = await unfinished(store)
         found = await store.claim_runs("w", [*JOBS, "z"], 3, now, "lease")
-        watch.look(await everything(store), [each.run for each in found if each.fresh], now)
+        watch.look(await everything(store), [each.run for each in found if each.fresh])
         for each in found:
             await settle(store, each.run.id, Status.COMPLETED, at=now)
         if found or due is not None:

@@ -62,6 +62,7 @@ async def with_app(test: Any) -> None:
 @settings(max_examples=400)
 @example(payload="\\ud800", given={})
 @example(payload=10**4000, given={})
+@example(payload=None, given={"tags": [[]]})
 @example(payload=None, given={"debounce_key": "k", "debounce_delay": "1h", "idempotency_key": "k"})
 @given(payload=values, given=options)
 def test_any_trigger(payload, given):
