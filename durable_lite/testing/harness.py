@@ -26,7 +26,7 @@ from .owner import TaskOwner
 
 __all__ = ["Harness", "Snapshot"]
 
-I = TypeVar("I")  # noqa: E741
+I = TypeVar("I")  # noqa: E741  an item
 R = TypeVar("R")
 _STILL = (*FINAL, Status.WAITING)
 

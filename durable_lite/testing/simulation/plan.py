@@ -9,7 +9,7 @@ from typing import Any
 
 from .programs import Program, random_program
 
-__all__ = ["Deed", "Plan"]
+__all__ = ["CHAOS", "Deed", "Plan"]
 
 CHAOS = 12.0  # seconds: what befalls, befalls in these
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from ...on import Event
 from ...records import StepRow
 from ...retry import Retry
 
-__all__ = ["NAMES", "Program", "Stage", "Wrong", "children_of", "expected", "make_jobs", "random_program"]
+__all__ = ["NAMES", "Program", "Stage", "Wrong", "expected", "make_jobs", "random_program"]
 
 Program = list[Any]
 NAMES = ("paid", "closed")  # of events
@@ -82,15 +82,6 @@ def random_program(random: Random, depth: int = 2, size: int = 3, *, waits: bool
         else:
             program.append([verb, key, random_program(random, depth - 1, 2, waits=waits)])
     return program
-
-
-def children_of(program: Program) -> Iterator[Program]:
-    """The programs within one."""
-    for verb, _, *rest in program:
-        if verb in ("gather", "many"):
-            yield from rest[0]
-        elif verb in ("nest", "call", "trigger"):
-            yield rest[0]
 
 
 def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
