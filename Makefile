@@ -29,7 +29,7 @@ demo: $(PYTHON_READY) ## Run the example of the README, then serve it for a brow
 demo-tab: $(PYTHON_READY) $(NODE_READY) ## Build and serve the demo of the browser tab (ARGS="--port 8001")
 	@$(BIN)/python web/demo/serve.py $(ARGS)
 
-test: lint types unit pyodide-halves ## Lint, types, and all tests, on CPython and inside Pyodide
+test: lint types unit pyodide-halves e2e ## Lint, types, and all tests, on CPython, inside Pyodide and in Chromium
 
 lint: $(PYTHON_READY) ## Check style and banned imports
 	$(BIN)/ruff check

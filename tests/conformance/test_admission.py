@@ -22,7 +22,7 @@ BEGIN = [Draw("limit", who, False, n, 3 * n, 0.0, False) for n, who in enumerate
 
 @settings(max_examples=settings.default.max_examples // (5 if sys.platform == "emscripten" else 2))
 @given(script=scripts(*VERBS, min_size=20, max_size=60))
-async def test_limits_are_kept_and_nobody_is_left_behind(store, other, script):
+async def test_any_sequence_keeps_to_the_limits_and_leaves_nobody_behind(store, other, script):
     scripted, watch = Script(store, queues=True), Watch()
     for n, draw in enumerate([*BEGIN, *script]):
         if not (call := await scripted.call(draw)):
