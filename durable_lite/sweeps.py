@@ -71,5 +71,7 @@ class Sweeps:
         gone = await store.gone_workers({lease.worker for lease in fresh}) if fresh else set()
         if dead := [lease for lease in fresh if lease.worker in gone]:
             await store.mark_stale(dead, "worker gone", now)
-        if not worker.claiming and (ours := [lease for lease in leases if worker.forgot(lease)]):
-            await store.mark_stale(ours, "claim lost", now)
+        if not worker.claiming:  # else some of these leases may be its answer: it looks again then
+            worker.doubts = False
+            if ours := [lease for lease in leases if worker.forgot(lease)]:
+                await store.mark_stale(ours, "claim lost", now)

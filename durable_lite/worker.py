@@ -54,6 +54,7 @@ class Worker:
         self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self.claiming = False
+        self.doubts = False  # the answer to a claim was lost, which may have been carried out
         self.via = "lease"
         self._look = False  # somebody did something: see who holds leases
         self._stopping = self._releasing = self._paused = False
@@ -235,7 +236,8 @@ class Worker:
                 self._tasks[claim.run.id] = self.spawn(self._execute(claim, before))
         finally:
             self.claiming = False
-            if tries > 1:  # one whose answer was lost may have been carried out
+            self.doubts = self.doubts or tries > 1
+            if self.doubts:
                 self._look = True
                 self._beat_now.set()
         return claims is not None and len(claims) == room

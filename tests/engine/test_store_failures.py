@@ -10,6 +10,7 @@ import pytest
 
 from durable_lite import Retry, Status, StoreUnavailable, job
 from durable_lite.ports import VERBS
+from durable_lite.records import Change
 from durable_lite.stores.memory import MemoryStore
 from durable_lite.testing import FaultyStore, VirtualClock
 from tests.engine.apps import Tally
@@ -436,3 +437,48 @@ async def test_a_faulty_store_passes_everything_on():
     assert await store.next_due() is None
     assert store.calls == 2
     await store.close()
+
+
+class LosesAClaim(MemoryStore):
+    """The answer to the first claim is lost, and while its worker looks for what it has got it claims again."""
+
+    def __init__(self):
+        super().__init__()
+        self.claims, self.again, self.looked = 0, asyncio.Event(), 0
+
+    async def claim_runs(self, *args):
+        self.claims += 1
+        number = self.claims
+        found = await super().claim_runs(*args)
+        if number == 1:
+            raise StoreUnavailable("the answer was lost")
+        if number == 3:
+            self.again.set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+        return found
+
+    async def leases(self):
+        found = await super().leases()
+        if found and self.claims == 2:
+            self.looked += 1
+            self.announce(Change(None, claimable=True))
+            await self.again.wait()
+        return found
+
+
+async def test_a_lost_claim_is_found_though_its_worker_claims_again_meanwhile():
+    """Seed 2512 of the simulation: it looked once, and left the run to the next day."""
+
+    @job
+    async def works(ctx):
+        return "done"
+
+    clock, store = VirtualClock(), LosesAClaim()
+    async with Process(store, clock, works, worker=False) as outside:
+        run = await outside.trigger(works)
+        async with Process(store, clock, works) as process:
+            assert await process.result(run) == "done"
+            assert clock.monotonic() < 60
+        assert store.looked == 1
+        assert "run.stale" in await story(store, run)

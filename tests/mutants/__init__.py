@@ -180,9 +180,19 @@ MUTANTS = (
     Mutant(
         "a claim whose answer was lost is nobody's",
         "sweeps.py",
-        """            await store.mark_stale(ours, "claim lost", now)
+        """                await store.mark_stale(ours, "claim lost", now)
 """,
-        """            pass
+        """                pass
+""",
+    ),
+    Mutant(
+        "who claims again forgets that an answer was lost",
+        "sweeps.py",
+        """        if not worker.claiming:  # else some of these leases may be its answer: it looks again then
+            worker.doubts = False
+""",
+        """        worker.doubts = False
+        if not worker.claiming:
 """,
     ),
     Mutant(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ...queues import Queue
 from ...records import Change, Claim, NewRun, RunRow, StepRow
 from ...status import FINAL, Status
 from .process import EPOCH, Called, Process
@@ -54,7 +55,9 @@ class Oracle:
         self.started_by_events = 0
         self.keys: dict[str, str | None] = {}  # the concurrency key of a run
         self.parents: dict[str, str | None] = {}
-        self.limits: dict[str, int] = {}  # concurrency by queue
+        self.limits: dict[str, Queue] = {}
+        self.started: set[str] = set()
+        self.starts: dict[str, list[float]] = {}  # by queue with a rate
         self.queued: dict[str, str] = {}  # the queue of a run
         self.latest = 0.0  # that any clock has shown
         self._verbs: dict[str, Callable[[Called], None]] = {
@@ -113,6 +116,7 @@ class Oracle:
             if run.id in self.cancelled:
                 self.wrong(f"{run.id} was claimed though it is cancelled")
             self._check_places(run)
+            self._check_rate(run)
 
     def _check_places(self, run: RunRow) -> None:
         self.queued[run.id] = run.queue
@@ -121,11 +125,27 @@ class Oracle:
             for other in self.holders:
                 if self.keys.get(other) == run.concurrency_key and self._family(other) != family:
                     self.wrong(f"{run.id} and {other} execute, which have the same concurrency key")
-        if (limit := self.limits.get(run.queue)) is None:
+        if (queue := self.limits.get(run.queue)) is None or queue.concurrency is None:
             return
         inside = [id for id in self.holders if self.queued.get(id) == run.queue]
-        if len(inside) > limit:
-            self.wrong(f"{len(inside)} runs execute in queue {run.queue}, where {limit} may")
+        if len(inside) > queue.concurrency:
+            self.wrong(f"{len(inside)} runs execute in {queue}")
+
+    def _check_rate(self, run: RunRow) -> None:
+        """Of first claims, by the moments at which the store counts them."""
+        queue, started = self.limits.get(run.queue), run.started_at
+        if queue is None or queue.rate is None or queue.period is None or started is None:
+            return
+        if run.id in self.started:
+            return
+        self.started.add(run.id)
+        starts = self.starts.setdefault(run.queue, [])
+        starts.append(started)
+        recent = [at for at in starts if abs(at - started) < queue.period]
+        if starts[-2:] != sorted(starts[-2:]):
+            self.wrong(f"{run.id} has started in {queue} before others that had")
+        if len(recent) > queue.rate:
+            self.wrong(f"{len(recent)} runs have started in {queue} within {recent[-1] - recent[0]:.3f} s")
 
     def _family(self, run_id: str) -> str:
         while (parent := self.parents.get(run_id)) is not None:

@@ -115,8 +115,12 @@ class _Line(Store):
         pass
 
     def _told(self, change: Change) -> None:
+        loop, context = self._process.loop, self._process.lane.context
         for delay in self._weather.hints(self._random):
-            self._process.loop.call_later(delay, self._hear, change, context=self._process.lane.context)
+            if delay:
+                loop.call_later(delay, self._hear, change, context=context)
+            else:
+                loop.call_soon(self._hear, change, context=context)
 
     def _hear(self, change: Change) -> None:
         if not self._process.dead:

@@ -54,8 +54,8 @@ class Weather:
             raise StoreUnavailable(f"{verb}: the answer was lost")
 
     def hints(self, random: Random) -> list[float]:
-        """After how long each a change is told: never, once or twice."""
+        """After how long each a change is told: never, once or twice; most at once."""
         if self.deaf and random.random() < self.deaf:
             return []
         times = 2 if self.echo and random.random() < self.echo else 1
-        return [random.random() * 0.01 for _ in range(times)]
+        return [max(0.0, random.random() - 0.7) * 0.03 for _ in range(times)]

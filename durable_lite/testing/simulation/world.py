@@ -25,6 +25,7 @@ __all__ = ["Report", "simulate"]
 
 UNFINISHED = tuple(str(status) for status in Status if status not in FINAL)
 NARROW = Queue("narrow", concurrency=1)
+QUEUES = (NARROW, Queue("steady", rate="2/3s"))
 _PATIENCE = 7200.0  # seconds after which a run that hasn't ended is stuck
 _STEP = 1.0  # seconds that a step takes at most, most take none
 
@@ -59,7 +60,7 @@ class World:
         self.plan, self.loop = plan, loop
         self.random = Random(plan.seed + 1)
         self.oracle = Oracle()
-        self.oracle.limits = {NARROW.name: NARROW.concurrency or 0}
+        self.oracle.limits = {queue.name: queue for queue in QUEUES}
         self.store = MemoryStore()
         self.store.listen(self.oracle.hear)
         self.weather = Weather.random(Random(plan.seed + 2))
@@ -81,7 +82,7 @@ class World:
     def _process(self, name: str, weather: Weather, options: dict[str, Any], **more: Any) -> Process:
         def jobs(process: Process) -> Jobs:
             self.stages[process.lane] = _Stage(self, process)
-            return [*self.jobs, NARROW]
+            return [*self.jobs, *QUEUES]
 
         given = {"skew": 0.0} | options | more
         return Process(
