@@ -65,7 +65,8 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def _hang(self, name: str) -> None:
-        """Answers nothing; notes when the client has gone away."""
+        """Answers nothing; notes that it was asked, and when the client has gone away."""
+        self.site.told[f"{name}/begin/0"] += 1
         self.connection.settimeout(0.1)
         while not self.site.closing.is_set():
             try:

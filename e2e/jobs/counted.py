@@ -44,7 +44,6 @@ async def hangs(ctx: Context, payload: dict) -> None:
 
 
 async def fetch_for_ever(name: str) -> None:
-    await tell(f"{name}/begin/0")
     await pyfetch(f"/hang/{name}")  # given up when the step is cancelled
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from random import Random
 import pytest
 
 from durable_lite.stores.memory import MemoryStore
+from durable_lite.stores.memory_queues import MemoryQueues
 from durable_lite.stores.memory_runs import MemoryRuns
 from durable_lite.sweeps import Sweeps
 from durable_lite.testing.simulation import Plan, Violation, simulate
@@ -125,6 +127,35 @@ def test_who_is_dead_must_be_found(monkeypatch):
     monkeypatch.setattr(Sweeps, "others", nothing)
     smaller = shrunk(first_failure(), fails, tries=40)
     assert {deed.kind for deed in smaller.deeds} >= {"trigger", "kill"} or smaller.bad_weather
+
+
+def is_found(what: str, seeds: int = 100) -> bool:
+    """Whether it is wrong in some world, though processes swallow most that is raised in them."""
+    for seed in range(seeds):
+        try:
+            simulate(Plan.random(seed))
+        except Violation as error:
+            if re.search(what, str(error)):
+                return True
+    return False
+
+
+def test_a_rate_must_count_those_who_have_started(monkeypatch):
+    monkeypatch.setattr(MemoryQueues, "_start", lambda self, row, now: now)
+    assert is_found(r"2 runs have started in .*'1/3s'.* within")
+
+
+def test_what_is_stored_must_not_be_executed_again(monkeypatch):
+    async def nothing(self: MemoryStore, run_id: str) -> list[object]:
+        return []
+
+    monkeypatch.setattr(MemoryStore, "load_checkpoints", nothing)
+    assert is_found("executes again")
+
+
+def test_a_place_must_be_free(monkeypatch):
+    monkeypatch.setattr(MemoryQueues, "_taken", lambda self, queue: 0)
+    assert is_found("runs execute in Queue..narrow")
 
 
 def test_an_old_generation_must_not_write(monkeypatch):

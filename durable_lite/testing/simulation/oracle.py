@@ -42,9 +42,10 @@ class Oracle:
 
     def __init__(self) -> None:
         self.events = 0
+        self.violation: Violation | None = None
         self.trace: list[tuple[Any, ...]] = []
         self.holders: dict[str, Held] = {}
-        self.claimed: dict[tuple[Process, str], Held] = {}
+        self.claimed: dict[tuple[str, int], Held] = {}  # by run and generation
         self.results: dict[tuple[str, str], Result] = {}
         self.begun: dict[tuple[str, str], int] = {}
         self.wakes: dict[tuple[str, str], float] = {}
@@ -71,7 +72,15 @@ class Oracle:
         }
 
     def wrong(self, what: str) -> None:
-        raise Violation(f"{what} (event {self.events})")
+        """It is raised here, where a process may swallow it, and again by `check`."""
+        if self.violation is None:
+            self.violation = Violation(f"{what} (event {self.events})")
+        raise self.violation
+
+    def check(self) -> None:
+        """Raise the first violation that there was."""
+        if self.violation is not None:
+            raise self.violation
 
     def note(self, *line: Any) -> None:
         self.events += 1
@@ -112,7 +121,7 @@ class Oracle:
                 self.wrong(f"{run.id} was claimed under generation {run.generation}, which is an old one")
             self.generations[run.id] = run.generation
             held = Held(called.process, run.generation, self.events)
-            self.holders[run.id] = self.claimed[called.process, run.id] = held
+            self.holders[run.id] = self.claimed[run.id, run.generation] = held
             if run.id in self.cancelled:
                 self.wrong(f"{run.id} was claimed though it is cancelled")
             self._check_places(run)
@@ -174,7 +183,8 @@ class Oracle:
 
     def _is_repeated(self, process: Process, run_id: str, generation: int) -> bool:
         """A settle whose answer was lost is said again, and was done."""
-        return self.claimed[process, run_id].generation == generation
+        claim = self.claimed.get((run_id, generation))
+        return claim is not None and claim.process is process
 
     def _save_step(self, step: StepRow, held: Held) -> None:
         key = step.run_id, step.path
@@ -229,13 +239,13 @@ class Oracle:
 
     # What happens in the processes
 
-    def begins(self, process: Process, run_id: str, path: str) -> int:
-        """A step executes there; how often it has begun."""
+    def begins(self, process: Process, run_id: str, generation: int, path: str) -> int:
+        """A step executes there under a generation, which may be an old one; how often it has begun."""
         key = run_id, path
-        self.note(process.clock.now(), process, "begins", run_id, path)
+        self.note(process.clock.now(), process, "begins", run_id, generation, path)
         if (stored := self.results.get(key)) is not None:
-            claim = self.claimed.get((process, run_id))
-            if claim is None or stored.number < claim.number or stored.holder == claim:
+            claim = self.claimed[run_id, generation]
+            if stored.number < claim.number or stored.holder == claim:
                 self.wrong(f"{path} of {run_id} executes again in {process}, though its result was stored")
         self.begun[key] = self.begun.get(key, 0) + 1
         return self.begun[key]

@@ -71,8 +71,8 @@ def _run(random: Random) -> dict[str, Any]:
     """What is triggered, and how."""
     program: Program = random_program(random)
     options: dict[str, Any] = {}
-    if (chance := random.random()) < 0.7:
-        options["queue"] = "narrow" if chance < 0.5 else "steady"
+    if (chance := random.random()) < 0.75:
+        options["queue"] = "narrow" if chance < 0.4 else "steady"
     if random.random() < 0.3:
         options["concurrency_key"] = random.choice("ab")
     if random.random() < 0.3:

@@ -38,8 +38,8 @@ class Wrong(RuntimeError):
 class Stage(Protocol):
     """What the world outside knows of the steps that are executed in one process."""
 
-    async def perform(self, run_id: str, path: str) -> int:
-        """A step executes, and takes its time; how often it has begun."""
+    async def perform(self, run_id: str, generation: int, path: str) -> int:
+        """A step executes under a generation, and takes its time; how often it has begun."""
         ...
 
     def returned(self, run_id: str, path: str, value: Any) -> None:
@@ -96,8 +96,8 @@ def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
         return await ctx.step("note", perform, "note")
 
     async def perform(path: str, failures: int = 0) -> str:
-        run_id = current().run.id
-        number = await stage().perform(run_id, path)
+        execution = current()._execution
+        number = await stage().perform(execution.run_id, execution.generation, path)
         if number <= failures:
             raise Wrong(f"{path} #{number}")
         return f"{path} #{number}"

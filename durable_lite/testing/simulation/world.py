@@ -25,8 +25,8 @@ __all__ = ["Report", "simulate"]
 
 UNFINISHED = tuple(str(status) for status in Status if status not in FINAL)
 NARROW = Queue("narrow", concurrency=1)
-QUEUES = (NARROW, Queue("steady", rate="2/3s"))
-_PATIENCE = 7200.0  # seconds after which a run that hasn't ended is stuck
+QUEUES = (NARROW, Queue("steady", rate="1/3s"))
+_PATIENCE = 600.0  # seconds after which a run that hasn't ended is stuck
 _STEP = 1.0  # seconds that a step takes at most, most take none
 
 
@@ -48,6 +48,9 @@ def simulate(plan: Plan, trace: list[str] | None = None) -> Report:
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(world.play())
+    except Exception:
+        world.oracle.check()  # what comes of a violation isn't told instead
+        raise
     finally:
         if trace is not None:
             trace += world.oracle.lines()
@@ -112,16 +115,19 @@ class World:
             if worker is not None:
                 await worker.do(worker.app.close())
         await self.client.do(self.client.app.close())
+        self.oracle.check()
         return Report(self.oracle.events, runs, self.loop.time())
 
     async def _until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self.loop.time()))
+        self.oracle.check()
 
     async def _ended(self) -> None:
         over = self.loop.time() + _PATIENCE
         unfinished = RunFilter(statuses=UNFINISHED, limit=1)
         while await self.store.list_runs(unfinished) and self.loop.time() < over:  # noqa: ASYNC110
             await asyncio.sleep(5)
+            self.oracle.check()
 
     async def _start(self, number: int) -> None:
         self.lives += 1
@@ -226,8 +232,8 @@ class _Stage:
     def __init__(self, world: World, process: Process) -> None:
         self._world, self._process = world, process
 
-    async def perform(self, run_id: str, path: str) -> int:
-        number = self._world.oracle.begins(self._process, run_id, path)
+    async def perform(self, run_id: str, generation: int, path: str) -> int:
+        number = self._world.oracle.begins(self._process, run_id, generation, path)
         if (chance := self._world.random.random()) > 0.6:
             await asyncio.sleep((chance - 0.6) * _STEP)
         return number
