@@ -125,7 +125,7 @@ class World:
     async def _ended(self) -> None:
         over = self.loop.time() + _PATIENCE
         unfinished = RunFilter(statuses=UNFINISHED, limit=1)
-        while await self.store.list_runs(unfinished) and self.loop.time() < over:  # noqa: ASYNC110
+        while await self.store.list_runs(unfinished) and self.loop.time() < over:
             await asyncio.sleep(5)
             self.oracle.check()
 
