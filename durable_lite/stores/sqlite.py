@@ -154,7 +154,7 @@ class SQLiteStore(SQLiteConnection):
     # Steps
 
     async def save_step(self, run_id: str, generation: int, step: StepRow) -> Refusal | None:
-        if self._writer is not None:
+        if self._writer is not None and self._is_there:
             count = self._writer.write_now(*writes.saving(step, generation))
             if count:
                 if self.steps_heard:

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from ..errors import InvalidOption, StoreError
+from ..errors import InvalidOption, StoreError, StoreUnavailable
 from ..ports import Store
 from ..records import Change
 from . import sqlite_connect as connect
 from . import sqlite_writes as writes
 from .sqlite_errors import explain, is_busy, locked_too_long
-from .sqlite_watch import Watch
+from .sqlite_watch import File, Watch
 from .sqlite_workers import WorkerLocks
 from .sqlite_writer import Backoff, Work, Writer
 
@@ -56,6 +56,7 @@ class SQLiteConnection(Store):
         self._writer: Writer | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._locks = WorkerLocks(os.path.realpath(self.path) + "-workers")
+        self._file: File | None = None
         self._watch: Watch | None = None
 
     def listen(self, callback: Callable[[Change], None], *, steps: bool = True) -> Callable[[], None]:
@@ -80,7 +81,10 @@ class SQLiteConnection(Store):
         self._writer = Writer(
             writing, self.path, self.announce, threaded=self._writer_thread, busy_limit=self.busy_limit
         )
-        self._watch = Watch(reading, writing, self._writer, self.announce, lambda: bool(self._listeners))
+        self._file = File(self.path)
+        self._watch = Watch(
+            reading, writing, self._writer, self.announce, lambda: bool(self._listeners), self._file
+        )
         self._watch.start()
 
     async def close(self) -> None:
@@ -94,7 +98,7 @@ class SQLiteConnection(Store):
         connect.disconnect(*connections)
 
     def _write(self, work: Work, *, single: bool = False, urgent: bool = False) -> Awaitable[Any]:
-        if self._writer is None:
+        if self._writer is None or not self._is_there:
             raise self._not_open()
         return self._writer.write(work, single=single, urgent=urgent)
 
@@ -103,7 +107,7 @@ class SQLiteConnection(Store):
 
     async def _read(self, work: Callable[[sqlite3.Cursor], T]) -> T:
         cursor = self._cursor
-        if cursor is None:
+        if cursor is None or not self._is_there:
             raise self._not_open()
         return await self._patiently(lambda: work(cursor))
 
@@ -125,5 +129,14 @@ class SQLiteConnection(Store):
                 raise locked_too_long(self.path, self.busy_limit)
             await asyncio.sleep(backoff.delay())
 
+    @property
+    def _is_there(self) -> bool:
+        return self._file is not None and (self._file.is_there or self._file.look())
+
     def _not_open(self) -> StoreError:
+        if self._writer is not None:
+            return StoreUnavailable(
+                f"{self.path} was deleted, moved or replaced while it was open; what is written now would be "
+                "lost: put it back, or start this process again"
+            )
         return StoreError(f"{self.path}: the store is not open")

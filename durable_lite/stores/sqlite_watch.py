@@ -1,8 +1,9 @@
-"""Notices that another process committed to a SQLite file, by `PRAGMA data_version`."""
+"""Notices what others do to a SQLite file: that they commit, by `PRAGMA data_version`, or take it away."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 
@@ -10,10 +11,37 @@ from ..records import Change
 from . import sqlite_statements as sql
 from .sqlite_writer import Writer
 
-__all__ = ["Watch"]
+__all__ = ["File", "Watch"]
 
 # How often to look, in seconds of the event loop's own time: it is input, not a timer of the engine.
 _INTERVAL = 0.025
+# In how many of these looks one is for the file itself.
+_EACH = 20
+
+
+class File:
+    """The file that a path named when the store was opened.
+
+    SQLite goes on with a file that was deleted or replaced, and nobody will ever find what it writes there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._known = self._found()
+        self.is_there = True
+
+    def look(self) -> bool:
+        self.is_there = self._found() == self._known
+        return self.is_there
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        except OSError:  # of a network's disk, for a moment
+            return self._known
+        return found.st_dev, found.st_ino
 
 
 def _version(cursor: sqlite3.Cursor) -> int:
@@ -22,7 +50,7 @@ def _version(cursor: sqlite3.Cursor) -> int:
 
 
 class Watch:
-    """Announces `Change(None, True)` after commits of others, while `wanted()`.
+    """Announces `Change(None, True)` after commits of others, while `wanted()`, and looks at the file.
 
     A connection's data version changes with the commits of all other connections. So the writing
     connection's tells others' commits from our own; but while a thread has that one, look at
@@ -36,12 +64,14 @@ class Watch:
         writer: Writer,
         announce: Callable[[Change], None],
         wanted: Callable[[], bool],
+        file: File,
     ) -> None:
         self._threaded = writer.threaded
         self._cursor = (reader if self._threaded else writing).cursor()
         self._writer, self._announce, self._wanted = writer, announce, wanted
         self._seen = _version(self._cursor)
         self._written = _version(writing.cursor())
+        self._file, self._looks = file, 0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -60,6 +90,9 @@ class Watch:
         if not self._wanted():
             return
         self.start()
+        self._looks += 1
+        if self._looks % _EACH == 0:
+            self._file.look()
         try:
             version = _version(self._cursor)
         except sqlite3.Error:

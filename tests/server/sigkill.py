@@ -96,9 +96,13 @@ class Supervisor:
         self._end(worker)
 
     def _end(self, worker: subprocess.Popen[bytes]) -> None:
-        self.workers.remove(worker)
         worker.kill()
         worker.wait()
+        self.forget(worker)
+
+    def forget(self, worker: subprocess.Popen[bytes]) -> None:
+        """It has ended."""
+        self.workers.remove(worker)
         assert worker.stdin is not None
         worker.stdin.close()
 

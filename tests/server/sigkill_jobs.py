@@ -155,7 +155,12 @@ async def wait_for(path: str, file: str) -> None:
     say("end", path)
 
 
-JOBS = (mixed, gated, napping)
+@job
+async def single(ctx: Context, work: Work) -> int:
+    return await ctx.step("only", leaf, "only", work.seed)
+
+
+JOBS = (mixed, gated, napping, single)
 
 
 async def work(store: str, **options: Any) -> None:
