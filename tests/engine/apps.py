@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from durable_lite.testing import FaultyStore, SeededEntropy, VirtualClock
 from durable_lite.testing.faults import Dead
 
 __all__ = ["App", "Tally", "app", "no_failed_asserts", "types_of"]
+
+# `ALWAYS_REPLAY=1 pytest tests/engine`: every step of every test is followed by a replay from the top.
+ALWAYS_REPLAY = os.environ.get("ALWAYS_REPLAY") == "1"
 
 _ENOUGH_TURNS, _ENOUGH_CALLS = 1000, 20_000
 _apps: WeakKeyDictionary[VirtualClock, int] = WeakKeyDictionary()  # how many live by a clock
@@ -37,6 +41,7 @@ class App(Durable):
         _apps[clock] = _apps.get(clock, 0) + 1  # two processes never draw the same ids
         options.setdefault("entropy", SeededEntropy(_apps[clock]))
         options.setdefault("offload", InlineOffload())
+        options.setdefault("always_replay", ALWAYS_REPLAY)
         super().__init__(FaultyStore(store), jobs, **options)
         self.told: list[RunEvent] = []
         self.listen(self.told.append)

@@ -70,11 +70,14 @@ async def test_taken_away_for_good_every_call_says_so_and_it_can_be_closed(durab
             else:
                 path.with_name("another").write_bytes(b"")
                 os.replace(path.with_name("another"), path)
-            async with asyncio.timeout(20):
-                with pytest.raises(StoreUnavailable, match=re.escape(str(path))):
-                    while True:
-                        await app.trigger(naps)
-                        await asyncio.sleep(0.02)
+
+            async def tries() -> None:
+                while True:
+                    await app.trigger(naps)
+                    await asyncio.sleep(0.02)
+
+            with pytest.raises(StoreUnavailable, match=re.escape(str(path))):
+                await asyncio.wait_for(tries(), 20)
             with pytest.raises(StoreUnavailable, match="put it back, or start this process again"):
                 await run.refresh()
         if how == "deleted":
