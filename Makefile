@@ -1,7 +1,7 @@
 # Every target does its own set-up; a second run finds it done. PYTHON names another interpreter.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-tab test lint format types unit pyodide pyodide-halves pyodide-stores pyodide-others e2e bench clean
+.PHONY: help setup demo demo-tab test lint format types unit replayed pyodide pyodide-halves pyodide-stores pyodide-others e2e bench clean
 
 BIN := .venv/bin
 NODE = $(or $(wildcard node_modules/.bin/node),node)
@@ -29,7 +29,7 @@ demo: $(PYTHON_READY) ## Run the example of the README, then serve it for a brow
 demo-tab: $(PYTHON_READY) $(NODE_READY) ## Build and serve the demo of the browser tab (ARGS="--port 8001")
 	@$(BIN)/python web/demo/serve.py $(ARGS)
 
-test: lint types unit pyodide-halves e2e ## Lint, types, and all tests, on CPython, inside Pyodide and in Chromium
+test: lint types unit replayed pyodide-halves e2e ## Lint, types, and all tests, on CPython, inside Pyodide and in Chromium
 
 lint: $(PYTHON_READY) ## Check style and banned imports
 	$(BIN)/ruff check
@@ -45,6 +45,9 @@ types: $(PYTHON_READY) $(NODE_READY) ## Check types, of Python and of JavaScript
 
 unit: $(PYTHON_READY) $(NODE_READY) ## Run the tests on CPython (ARGS="-k name")
 	$(BIN)/pytest $(AT_ONCE) $(ARGS)
+
+replayed: $(PYTHON_READY) ## Run the engine's tests again, each step followed by a replay from the top
+	ALWAYS_REPLAY=1 $(BIN)/pytest $(AT_ONCE) -q tests/engine -k "memory and not scenario" $(ARGS)
 
 pyodide: $(PYODIDE_READY) ## Run the tests inside Pyodide on Node (TESTS=path ARGS="-k name")
 	$(NODE) tests/pyodide/run.mjs $(TESTS) $(ARGS)

@@ -14,10 +14,18 @@ from typing import Any
 import pytest
 
 from tests.conformance.stores import STORES, opened
-from tests.engine.apps import App, app
+from tests.engine.apps import ALWAYS_REPLAY, App, app
 
 MakeStore = Callable[..., AbstractAsyncContextManager[Any]]
 MakeApp = Callable[..., AbstractAsyncContextManager[App]]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`ALWAYS_REPLAY=1` leaves out what tells a run that goes on from one that is replayed."""
+    if ALWAYS_REPLAY:
+        live = [item for item in items if item.get_closest_marker("live")]
+        config.hook.pytest_deselected(items=live)
+        items[:] = [item for item in items if item not in live]
 
 
 @pytest.fixture(params=["memory", "sqlite-relaxed"], ids=["memory", "sqlite"])

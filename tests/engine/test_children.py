@@ -75,6 +75,7 @@ async def claims(store, run):
 # Calls
 
 
+@pytest.mark.live
 @MODES
 async def test_a_call_gives_its_childs_typed_output(make_store, mode):
     @job
@@ -168,6 +169,7 @@ async def test_fifty_children_wake_their_parent_once(make_store, mode):
         assert await claims(store, run) <= 3
 
 
+@pytest.mark.live
 async def test_children_that_end_during_the_grace_and_after_it(make_store):
     """Some before the parent is suspended, some after: all are counted once."""
 
@@ -218,6 +220,7 @@ async def test_one_that_fails_wakes_the_parent_at_once(make_store, mode):
         assert ends == ["COMPLETED"] * 16 + ["FAILED"] + ["COMPLETED"] * 2  # the others went on
 
 
+@pytest.mark.live
 @MODES
 async def test_parallel_calls_go_on_one_by_one(make_store, mode):
     @job
@@ -301,6 +304,7 @@ async def test_many_parents_share_one_slot_with_their_children(make_store):
 # Failures
 
 
+@pytest.mark.live
 @MODES
 async def test_a_child_that_fails_is_a_childfailed_also_on_replay(make_store, mode):
     @job
@@ -589,6 +593,7 @@ async def test_the_end_of_a_parent_that_did_not_wait_is_no_matter(make_store, mo
 # Given up
 
 
+@pytest.mark.live
 @MODES
 async def test_a_call_that_is_given_up_leaves_its_child_alone(make_store, mode):
     """It is waited for again later, and wakes nobody meanwhile who waits for something else."""
@@ -949,6 +954,7 @@ async def test_a_purge_leaves_what_is_still_waited_for(make_store):
             await process.get_run(run.id)
 
 
+@pytest.mark.live
 async def test_a_try_that_took_too_long_is_no_fault_of_its_child(make_store):
     """A timeout counts while the parent executes. The next try waits for the same child."""
 

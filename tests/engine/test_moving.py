@@ -53,6 +53,7 @@ def hangs_once(tally: Tally, name: str):
     return work
 
 
+@pytest.mark.live
 async def test_a_run_goes_on_at_its_next_step(make_two):
     tally = Tally()
 
@@ -269,6 +270,7 @@ async def test_a_stored_failure_is_a_failure_there_too(make_two):
         assert (await there.result(moved)).endswith("Local")
 
 
+@pytest.mark.live
 async def test_a_warm_run_that_comes_back_is_replayed(make_store):
     """The coroutine that was kept doesn't go on: the run has been elsewhere."""
     tally = Tally()

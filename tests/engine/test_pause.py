@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from durable_lite import Status, job
 from durable_lite.testing import VirtualClock
 from tests.engine.apps import Tally
 from tests.engine.support import Process, forever, status, story
 
 
+@pytest.mark.live
 async def test_a_paused_worker_claims_nothing_and_what_executes_goes_on(make_store):
     tally, clock, go = Tally(), VirtualClock(), asyncio.Event()
 

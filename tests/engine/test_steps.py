@@ -1068,6 +1068,7 @@ async def test_the_facts_of_a_run(make_app):
 # What is left behind.
 
 
+@pytest.mark.live
 async def test_a_step_that_is_still_in_flight_when_the_job_returns_is_cancelled_and_logged(make_store):
     tally = Tally()
 
@@ -1117,6 +1118,7 @@ async def test_a_result_that_arrives_while_the_job_returns_is_stored(make_store)
         }  # fmt: skip
 
 
+@pytest.mark.live
 async def test_a_task_that_a_step_left_behind_cannot_call_the_context(make_store):
     told = []
 

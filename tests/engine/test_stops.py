@@ -260,6 +260,7 @@ async def test_suspension(make_store, place):
         assert len(told) == (place in SWALLOW)
 
 
+@pytest.mark.live
 @EVERYWHERE
 async def test_a_warm_coroutine_that_is_let_go(make_store, place):
     guest = Guest("sleep")
@@ -508,6 +509,7 @@ async def test_a_child_that_fails_while_it_is_stopped_changes_nothing(make_store
 # What is left in flight
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("ends", ["returns", "raises", "waits for a retry"])
 async def test_steps_left_in_flight_are_cancelled_when_the_job_ends(make_store, ends):
     tally = Tally()
@@ -597,6 +599,7 @@ async def test_a_result_that_arrives_during_a_stop_is_not_computed_again(make_st
 # Steps with several callers
 
 
+@pytest.mark.live
 async def test_a_shared_step_is_cancelled_only_with_its_last_waiter(make_store):
     tally = Tally()
 
@@ -626,6 +629,7 @@ async def test_a_shared_step_is_cancelled_only_with_its_last_waiter(make_store):
         assert tally == {"started": 1}
 
 
+@pytest.mark.live
 async def test_a_step_that_all_its_waiters_gave_up_is_cancelled_and_can_be_done_again(make_store):
     tally = Tally()
 

@@ -17,6 +17,7 @@ from tests.engine.support import Process, forever, status, story, warnings
 WARM = pytest.mark.parametrize("warm_runs", [100, 0], ids=["warm", "cold"])
 
 
+@pytest.mark.live
 async def test_a_run_suspends_when_only_waits_have_been_in_flight_for_the_grace(make_store):
     tally = Tally()
 
@@ -46,6 +47,7 @@ async def test_a_run_suspends_when_only_waits_have_been_in_flight_for_the_grace(
         ]  # fmt: skip
 
 
+@pytest.mark.live
 async def test_a_call_within_the_grace_postpones_the_suspension(make_store):
     @job
     async def busy_with_pauses(ctx):
@@ -67,6 +69,7 @@ async def test_a_call_within_the_grace_postpones_the_suspension(make_store):
         assert process.verbs.count("load_checkpoints") == 0
 
 
+@pytest.mark.live
 async def test_a_call_that_memory_answers_postpones_it_too(make_store):
     tally = Tally()
 
@@ -154,6 +157,7 @@ async def test_a_step_in_flight_beside_a_wait_keeps_the_run(make_store, together
         assert await warnings(process, run) == []
 
 
+@pytest.mark.live
 async def test_a_wait_that_is_due_before_the_step_beside_it_resolves_in_place(make_store):
     woke = []
 
@@ -174,6 +178,7 @@ async def test_a_wait_that_is_due_before_the_step_beside_it_resolves_in_place(ma
         assert "run.waiting" not in await story(store, run)
 
 
+@pytest.mark.live
 @WARM
 async def test_a_step_that_waits_is_suspended_and_entered_again(make_store, warm_runs):
     tally = Tally()
@@ -231,6 +236,7 @@ async def test_a_wait_deep_inside_beside_a_step_deep_inside(make_store):
         assert await warnings(process, run) == []
 
 
+@pytest.mark.live
 @WARM
 async def test_the_back_off_of_a_step_is_a_wait(make_store, warm_runs):
     tally = Tally()
@@ -335,6 +341,7 @@ async def test_a_clock_that_is_set_back_makes_waits_longer_not_shorter(make_stor
         assert began + 60 <= await process.result(run) < began + 60.1
 
 
+@pytest.mark.live
 async def test_nor_does_it_wake_a_wait_in_place_early(make_store):
     @job
     async def naps_beside_work(ctx):
@@ -426,6 +433,7 @@ async def test_sleep_until_wakes_at_that_moment(make_store):
 # Plain awaits
 
 
+@pytest.mark.live
 async def test_a_plain_await_is_cut_off_and_done_again_and_the_log_says_where(make_store):
     tally = Tally()
     lines = []
@@ -488,6 +496,7 @@ async def test_a_plain_await_in_a_task_group_or_a_step_is_found_as_well(make_sto
         await process.result(run)
 
 
+@pytest.mark.live
 async def test_a_plain_await_that_goes_on_while_the_run_is_warm_ends_the_coroutine(make_store):
     tally, gate, seen = Tally(), asyncio.Event(), []
 
@@ -526,6 +535,7 @@ async def test_a_plain_await_that_goes_on_while_the_run_is_warm_ends_the_corouti
         assert any("plain await went on" in line for line in await warnings(process, run))
 
 
+@pytest.mark.live
 async def test_a_wait_that_times_out_while_the_run_is_warm_is_done_again(make_store):
     """What the job did on its own while it was suspended is dropped: it is as if it had been replayed."""
     tally, over = Tally(), []
@@ -556,6 +566,7 @@ async def test_a_wait_that_times_out_while_the_run_is_warm_is_done_again(make_st
 # Waits that end early
 
 
+@pytest.mark.live
 async def test_a_wait_that_is_timed_out_is_given_up_and_records_nothing(make_store):
     tally = Tally()
 
@@ -578,6 +589,7 @@ async def test_a_wait_that_is_timed_out_is_given_up_and_records_nothing(make_sto
         assert (nap.state, nap.seq, nap.finished_at) == ("waiting", None, None)
 
 
+@pytest.mark.live
 async def test_a_wait_that_a_failing_sibling_cancels_is_given_up(make_store):
     @job
     async def one_fails(ctx):
@@ -602,6 +614,7 @@ async def test_a_wait_that_a_failing_sibling_cancels_is_given_up(make_store):
         assert "run.waiting" not in await story(store, run)
 
 
+@pytest.mark.live
 async def test_of_two_waits_on_one_key_each_can_be_given_up(make_store):
     @job
     async def twice(ctx):
@@ -621,6 +634,7 @@ async def test_of_two_waits_on_one_key_each_can_be_given_up(make_store):
         assert clock.now() == pytest.approx(began + 3600, abs=0.1)
 
 
+@pytest.mark.live
 async def test_a_wait_that_is_due_at_the_moment_of_suspension_goes_on_in_place(make_store):
     """A machine that slept for a moment: the grace and the wait are over at once."""
     tally = Tally()
@@ -644,6 +658,7 @@ async def test_a_wait_that_is_due_at_the_moment_of_suspension_goes_on_in_place(m
 # Warm runs
 
 
+@pytest.mark.live
 async def test_a_warm_run_goes_on_in_place(make_store):
     tally = Tally()
 
@@ -666,6 +681,7 @@ async def test_a_warm_run_goes_on_in_place(make_store):
         assert (await story(store, run)).count("run.resumed") == 0
 
 
+@pytest.mark.live
 async def test_a_cold_run_replays(make_store):
     tally = Tally()
 
@@ -683,6 +699,7 @@ async def test_a_cold_run_replays(make_store):
         assert tally == {"job": 6, "between": 1 + 2 + 3 + 4 + 5 + 5, "step": 5}
 
 
+@pytest.mark.live
 async def test_the_least_recently_suspended_loses_its_coroutine(make_store):
     tally, ended = Tally(), []
 
@@ -708,6 +725,7 @@ async def test_the_least_recently_suspended_loses_its_coroutine(make_store):
         assert process.heard("run.swallowed_stop") == []
 
 
+@pytest.mark.live
 async def test_a_warm_run_that_another_worker_had_meanwhile_is_replayed(make_store):
     tally, gate = Tally(), asyncio.Event()
 
@@ -744,6 +762,7 @@ async def test_a_warm_run_that_another_worker_had_meanwhile_is_replayed(make_sto
         await story(store, run)
 
 
+@pytest.mark.live
 async def test_a_warm_run_that_is_cancelled_lets_go_of_its_coroutine(make_store):
     tally = Tally()
 

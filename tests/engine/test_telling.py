@@ -20,6 +20,7 @@ async def lines(durable, run) -> list[tuple[str, str]]:
 # Stored events.
 
 
+@pytest.mark.live
 async def test_the_events_of_a_run_are_in_order(make_store):
     @job
     async def two(ctx):
@@ -128,6 +129,7 @@ async def test_a_reader_misses_nothing_and_sees_nothing_twice_wherever_it_reconn
                 _ = [event async for event in run.events(after=bad)]
 
 
+@pytest.mark.live
 async def test_a_reader_in_another_process_hears_of_every_event_while_it_happens(make_store):
     clock, heard = VirtualClock(), []
 
@@ -172,6 +174,7 @@ async def test_the_events_of_a_resumed_run_go_on(make_app):
 # Live events.
 
 
+@pytest.mark.live
 async def test_listeners_hear_what_is_not_stored(make_store):
     @job
     async def telling(ctx):

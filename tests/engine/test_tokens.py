@@ -64,6 +64,7 @@ def slower(process, verb, wait):
 # Completed
 
 
+@pytest.mark.live
 @MODES
 async def test_a_token_that_is_completed_while_the_run_is_suspended(make_store, mode):
     tally = Tally()
@@ -118,6 +119,7 @@ async def test_wait_for_token_is_both_in_one(make_store, mode):
         assert (await token_of(process, run)).state == "completed"
 
 
+@pytest.mark.live
 @MODES
 async def test_a_token_that_is_completed_before_the_run_waits(make_store, mode):
     @job
@@ -139,6 +141,7 @@ async def test_a_token_that_is_completed_before_the_run_waits(make_store, mode):
             assert "run.waiting" not in await story(store, run)
 
 
+@pytest.mark.live
 @MODES
 @pytest.mark.parametrize("after", ["0s", "10ms", "45ms"])
 async def test_a_token_that_is_completed_during_the_grace(make_store, after, mode):
@@ -186,6 +189,7 @@ async def test_a_token_that_is_completed_in_the_moment_of_the_suspension(make_st
         assert clock.now() < began + 0.2
 
 
+@pytest.mark.live
 @MODES
 async def test_a_branch_goes_on_at_once_while_another_step_is_in_flight(make_store, mode):
     tally, went_on = Tally(), []
@@ -233,6 +237,7 @@ async def test_another_process_completes_it_and_need_not_know_the_job(make_store
         assert await process.result(run) == Point(1, 2)
 
 
+@pytest.mark.live
 @MODES
 async def test_tokens_wake_their_run_one_by_one(make_store, mode):
     order = []
@@ -416,6 +421,7 @@ async def test_a_timeout_that_is_none(make_store, timeout):
 # Not completed
 
 
+@pytest.mark.live
 @MODES
 async def test_a_token_times_out_at_its_deadline_and_never_early(make_store, mode):
     over, errors = [], []
@@ -447,6 +453,7 @@ async def test_a_token_times_out_at_its_deadline_and_never_early(make_store, mod
         assert (await rows_of(process, run))["approval/wait"].state == "failed"
 
 
+@pytest.mark.live
 async def test_it_does_so_while_another_step_is_in_flight(make_store):
     over = []
 
@@ -495,6 +502,7 @@ async def test_a_token_that_timed_out_is_not_waited_for_again_by_a_new_attempt(m
         assert len((await process.list_tokens()).tokens) == 1
 
 
+@pytest.mark.live
 @MODES
 async def test_a_token_that_is_failed_raises_its_message(make_store, mode):
     errors = []
@@ -612,6 +620,7 @@ async def test_what_is_wrong_with_an_answer_is_said_to_whoever_gives_it(make_sto
 # Beside other waits
 
 
+@pytest.mark.live
 @MODES
 @pytest.mark.parametrize("first", ["nap", "token"])
 async def test_a_sleep_and_a_token_in_parallel_are_one_suspension(make_store, first, mode):
@@ -650,6 +659,7 @@ async def test_a_sleep_and_a_token_in_parallel_are_one_suspension(make_store, fi
             assert (await story(store, run)).count("run.claimed") == 3
 
 
+@pytest.mark.live
 async def test_whoever_gives_up_a_wait_records_nothing_and_may_wait_again(make_store):
     @job
     async def impatient(ctx):
@@ -673,6 +683,7 @@ async def test_whoever_gives_up_a_wait_records_nothing_and_may_wait_again(make_s
         assert "step.failed" not in await story(store, run)
 
 
+@pytest.mark.live
 async def test_a_wait_that_a_failing_sibling_cancels_wakes_nobody(make_store):
     @job
     async def one_fails(ctx):
@@ -904,6 +915,7 @@ async def test_a_value_is_kept_by_a_new_attempt_and_a_failure_is_not(make_store,
         assert (await story(store, run)).count("step.failed") == 3
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("warm_runs", [100, 0], ids=["warm", "cold"])
 async def test_without_warm_runs_no_coroutine_stays(make_store, warm_runs):
     class Marker:
@@ -933,6 +945,7 @@ async def test_without_warm_runs_no_coroutine_stays(make_store, warm_runs):
         assert len(marks) == 0
 
 
+@pytest.mark.live
 @MODES
 async def test_a_look_that_takes_longer_than_the_grace(make_store, mode):
     """A busy store: the run isn't suspended again before it has seen what it was woken for."""

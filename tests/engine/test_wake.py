@@ -55,6 +55,7 @@ async def everything(store, run):
 # Frozen and thawed, alone
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("gap", [1, 6, 11, 24])
 @pytest.mark.parametrize("monotonic", [True, False], ids=["ticking", "stopped"])
 async def test_after_a_short_gap_the_work_in_flight_is_kept(make_store, gap, monotonic):
@@ -74,6 +75,7 @@ async def test_after_a_short_gap_the_work_in_flight_is_kept(make_store, gap, mon
         assert (await run.refresh()).generation == 1
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("gap", [31, 3600, 86_400 * 30])
 @pytest.mark.parametrize("monotonic", [True, False], ids=["ticking", "stopped"])
 async def test_after_a_long_gap_the_run_resumes_from_its_last_checkpoint(make_store, gap, monotonic):
@@ -162,6 +164,7 @@ async def test_several_runs_wake_together(make_store):
         assert tally == {"second": 10, "second ended": 5} | {f"first-{n}": 1 for n in range(5)}
 
 
+@pytest.mark.live
 async def test_a_run_at_a_wait_is_not_stale_after_a_gap(make_store):
     tally, clock = Tally(), VirtualClock()
 
@@ -337,6 +340,7 @@ async def test_a_step_that_blocks_while_another_run_works(make_store):
 # Kept alive
 
 
+@pytest.mark.live
 async def test_heartbeats_keep_a_long_step_alive(make_store):
     tally, clock = Tally(), VirtualClock()
     three = three_steps(tally, slow(tally, clock, 600))
@@ -373,6 +377,7 @@ async def test_one_beat_is_one_write_for_all_runs(make_store):
 # Taken over
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     "verb", ["step", "failure", "sleep", "return", "raise", "suspend", "release", "beat"]
 )

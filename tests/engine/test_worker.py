@@ -116,6 +116,7 @@ async def test_a_delayed_run_starts_when_it_is_due_and_not_before(make_store):
         assert await process.result(run) == pytest.approx(began + 90, abs=0.01)
 
 
+@pytest.mark.live
 async def test_four_workers_share_a_backlog_and_each_run_has_one_winner(make_store):
     tally, clock = Tally(), VirtualClock()
 
@@ -274,6 +275,7 @@ async def test_the_manifest_is_published(make_store):
 # Start and stop
 
 
+@pytest.mark.live
 async def test_stop_drains(make_store):
     tally, clock = Tally(), VirtualClock()
 
@@ -301,6 +303,7 @@ async def test_stop_drains(make_store):
         assert await store.leases() == []
 
 
+@pytest.mark.live
 async def test_what_is_not_done_in_time_is_released_and_goes_on_elsewhere(make_store):
     tally, clock = Tally(), VirtualClock()
 
