@@ -32,6 +32,8 @@ current_scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("durable_l
 ONCE = Retry(max_attempts=1)
 # Steps that never wait share the event loop after so many seconds, or steps.
 _BREATH, _STEPS = 0.002, 100
+# Turns of the event loop in which the branches beside one come to their checkpoints.
+_SIBLINGS = 3
 
 
 def _value(kind: str, ref: str | None, output: str, shape: Shape | None) -> Any:
@@ -52,6 +54,7 @@ class Calls:
         self._store = execution.engine.store
         self._inflight = execution.inflight
         self.memo: dict[str, Checkpoint | StepRow] = {one.path: one for one in checkpoints}
+        self._ahead = set(self.memo)  # checkpoints that this execution has not come to
         self.active: dict[str, StepCall] = {}
         self._breathed, self._unbroken = self._engine.clock.monotonic(), 0
 
@@ -75,6 +78,7 @@ class Calls:
         if call is None:
             memo = self.memo.get(path)
             if memo is not None:
+                self._ahead.discard(path)
                 if memo.kind != kind:
                     raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a {kind} too")
                 self._notice_reuse(path, memo.name, memo.arguments, name or function_name(fn), args, kwargs)
@@ -307,6 +311,7 @@ class Calls:
             finally:
                 self._inflight.leave(scope)
             return
+        self._ahead.discard(path)
         if memo.kind != "sleep":
             raise KeyReused(f"{path!r} is a {memo.kind} in this run and can't be a sleep too")
         if (memo.wake_at or 0.0) <= self._engine.clock.now():
@@ -317,6 +322,22 @@ class Calls:
             await self._inflight.park(path, memo.wake_at or 0.0)
         finally:
             self._inflight.leave(scope)
+
+    # Changes of the code
+
+    async def patch(self, scope: Scope) -> tuple[str, None, None]:
+        """What `patched` stores: false if this scope has checkpoints that come after this point."""
+        for _ in range(_SIBLINGS):
+            await asyncio.sleep(0)
+        prefix = scope.prefix
+        for path in self._ahead & self.memo.keys():
+            if path.startswith(prefix):
+                whole = (
+                    prefix + path[len(prefix) :].partition("/")[0]
+                )  # that it belongs to, as of a nested step
+                if whole not in self.memo or whole in self._ahead:
+                    return "false", None, None
+        return "true", None, None
 
     def failure_count(self, path: str) -> int:
         """How often the step or wait at this path has failed in this attempt of the run."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from . import keys
 from .calls import current_scope
@@ -16,6 +15,7 @@ from .inflight import Scope
 from .job import Job
 from .matching import filter_text
 from .retry import Retry
+from .runinfo import Log, Metadata, RunInfo
 from .step import NO_OPTIONS, Duration, StepOptions
 from .tokens import Token
 from .trigger import TriggerOptions
@@ -30,63 +30,6 @@ __all__ = ["Context", "RunInfo", "current"]
 P = ParamSpec("P")
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741  an item
-
-
-class RunInfo(NamedTuple):
-    """Facts about the run, as `ctx.run`."""
-
-    id: str
-    job: str
-    version: str | None
-    attempt: int
-    queue: str
-    trigger: dict[str, Any]
-    environment: str | None
-    tags: tuple[str, ...]
-    created_at: float
-    started_at: float
-    deadline: float | None
-    parent: str | None  # the run that started this one
-
-
-class Log:
-    """The run log, as `ctx.log`: lines belong to the step that they are written in."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    def debug(self, message: object, **fields: Any) -> None:
-        self._line("debug", message, fields)
-
-    def info(self, message: object, **fields: Any) -> None:
-        self._line("info", message, fields)
-
-    def warning(self, message: object, **fields: Any) -> None:
-        self._line("warning", message, fields)
-
-    def error(self, message: object, **fields: Any) -> None:
-        self._line("error", message, fields)
-
-    def _line(self, level: str, message: object, fields: dict[str, Any]) -> None:
-        self._execution.check_running()
-        self._execution.log.line(self._execution.scope(), level, message, fields)
-
-
-class Metadata:
-    """Small named values that show with the run, as `ctx.metadata`; the last write counts."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    def set(self, key: str, value: Any) -> None:
-        """Set one value. Raises `NotSerializable` as a step's output does, `TooLarge` for all together."""
-        if not isinstance(key, str) or not key:
-            raise InvalidOption("metadata key", f"expected a non-empty str, got {key!r:.80}")
-        self._execution.check_running()
-        self._execution.log.set_metadata(key, value)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._execution.log.get_metadata(key, default)
 
 
 class Context:
@@ -309,6 +252,22 @@ class Context:
         )  # fmt: skip
         return outputs
 
+    # Changes of the code
+
+    async def patched(self, name: str) -> bool:
+        """Whether this run takes the changed code: `if await ctx.patched("new-tax-rules"): …`.
+
+        True, unless the run had gone beyond this point when the change came: then it has checkpoints that
+        this execution has not come to yet. Answered once, and stored. Where branches run side by side,
+        those of another branch that is slow to come to them count, too.
+        """
+        scope, path = self._place("patched", name)
+        calls = self._execution.calls
+        answer: bool = await calls.step(
+            scope, path, partial(calls.patch, scope), (), {}, self._options, "patch", name
+        )
+        return answer
+
     # Telling
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
@@ -334,12 +293,7 @@ class Context:
     @property
     def run(self) -> RunInfo:
         """Facts about this run."""
-        row = self._execution.run
-        return RunInfo(
-            row.id, row.job, row.version, row.attempt, row.queue, json.loads(row.trigger), row.environment,
-            tuple(json.loads(row.tags)), row.created_at, row.started_at or row.created_at, row.deadline,
-            row.parent_id,
-        )  # fmt: skip
+        return RunInfo.of(self._execution.run)
 
     # Cooperative cancellation
 

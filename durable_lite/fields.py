@@ -177,7 +177,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "moment": _number(-_LONGEST, _LONGEST),
     "seconds": _number(0, _LONGEST),
     "status": _one_of(Status.PENDING, Status.WAITING),
-    "kind": _one_of("step", "sleep", "token", "wait", "event", "send", "trigger", "call"),
+    "kind": _one_of("step", "sleep", "token", "wait", "event", "send", "trigger", "call", "patch"),
     "state": _one_of("completed", "failed", "retrying", "waiting"),
     "token": _token,
     "token_kind": _one_of("token", "event"),

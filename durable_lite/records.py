@@ -154,7 +154,7 @@ class StepRow(NamedTuple):
     run_id: str
     path: str
     seq: int | None
-    kind: str  # "step", "sleep", "token", "wait", "event", "send", "trigger", "call"
+    kind: str  # "step", "sleep", "token", "wait", "event", "send", "trigger", "call", "patch"
     state: str  # "completed", "failed", "retrying" or "waiting"
     name: str | None  # the function's name
     arguments: str | None  # digest of the arguments, under strict only

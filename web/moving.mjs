@@ -428,7 +428,7 @@ const KINDS = {
   moment: number(-LONGEST, LONGEST),
   seconds: number(0, LONGEST),
   status: oneOf("PENDING", "WAITING"),
-  kind: oneOf("step", "sleep", "token", "wait", "event", "send", "trigger", "call"),
+  kind: oneOf("step", "sleep", "token", "wait", "event", "send", "trigger", "call", "patch"),
   state: oneOf(...Object.keys(STEPS)),
   token: (value) => {
     if (TOKEN_ID.test(text(value))) return value;

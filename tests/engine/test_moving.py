@@ -113,6 +113,7 @@ async def test_checkpoints_of_every_kind_come_along(make_two):
         outputs = [*await asyncio.gather(paid, has_a_token(), sends())]
         await ctx.trigger("trigger", small)
         outputs.append(await ctx.call("call", small))
+        assert await ctx.patched("patch")
         return [*outputs, await ctx.step("step", hangs_once(tally, "step"))]
 
     async with make_two(does_it_all, small) as (here, there):
@@ -125,7 +126,7 @@ async def test_checkpoints_of_every_kind_come_along(make_two):
         moved = await there.import_run(await here.export_run(run.id))
         assert await there.result(moved) == [{"amount": 5}, "yes", None, "small", "step"]
         kinds = {step.kind for step in await there.steps(moved.id)}
-        assert kinds == {"step", "sleep", "token", "wait", "event", "send", "trigger", "call"}
+        assert kinds == {"step", "sleep", "token", "wait", "event", "send", "trigger", "call", "patch"}
 
 
 async def test_a_sleeping_run_wakes_where_it_is(make_two):

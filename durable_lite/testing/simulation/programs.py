@@ -6,6 +6,7 @@ A program is a list of operations, each a list of a verb, a key, and what belong
 * `["nest", key, program]`: a step with a program inside. `["gather", key, programs]`: side by side.
 * `["sleep", key, seconds]`, `["token", key, seconds]`, `["event", key, seconds, name]`: waits.
 * `["call", key, program]`, `["many", key, programs]`, `["trigger", key, program]`: other runs.
+* `["patched", key]`: whether it is new here; no code changes, so it always is.
 * `["send", key, name]`: an event. `["raise", key, attempts]`: the run fails in its first attempts.
 """
 
@@ -55,7 +56,7 @@ def random_program(random: Random, depth: int = 2, size: int = 3, *, waits: bool
     """Some operations. Deep inside there are no children, and no gathers of gathers."""
     verbs = ["step"] * 6 + ["sleep"] * 2
     if waits:
-        verbs += ["token", "event", "send"]
+        verbs += ["token", "event", "send", "patched"]
     if depth:
         verbs += ["nest", "gather", "call", "trigger", "many"]
     if depth == 2:
@@ -74,6 +75,8 @@ def random_program(random: Random, depth: int = 2, size: int = 3, *, waits: bool
             program.append([verb, key, random.choice([3, 15]), random.choice(NAMES)])
         elif verb == "send":
             program.append([verb, key, random.choice(NAMES)])
+        elif verb == "patched":
+            program.append([verb, key, None])
         elif verb == "raise":
             program.append([verb, key, random.randint(1, 2)])
         elif verb in ("gather", "many"):
@@ -119,6 +122,8 @@ def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
         elif verb == "sleep":
             await ctx.sleep(key, what)
             stage().woke(run_id, path)
+        elif verb == "patched":
+            value = await ctx.patched(key)
         elif verb in ("token", "event"):
             try:
                 if verb == "token":
