@@ -1,7 +1,7 @@
 """`python -m tests.mutants`: makes each deliberate defect in a copy of the package, and tells what caught it.
 
-First the simulation looks for it, then the tests, fastest first. `--seeds` says how many worlds, and names of
-mutants say which of them.
+First the simulation looks for it, then the tests of what has the defect: a store's or the engine's. `--seeds`
+says how many worlds, and names of mutants say which of them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,25 @@ from tests.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATION = [sys.executable, "-m", "durable_lite.testing.simulation", "--processes", "1", "--stop"]
-PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider"]
 LONGEST = 600  # seconds
-TESTS = (
-    ("conformance", ["tests/conformance"]),
-    ("engine", ["tests/engine"]),
-    ("unit", ["tests/unit"]),
-)
+CONFORMANCE, ENGINE = "conformance", "engine"
+TESTS = {
+    "stores/memory": [
+        (CONFORMANCE, ["tests/conformance", "-k", "not sqlite"]),
+        (ENGINE, ["tests/engine", "-k", "not sqlite"]),
+    ],
+    "stores/sqlite": [
+        (CONFORMANCE, ["tests/conformance", "-k", "sqlite-relaxed"]),
+        ("unit", ["tests/unit", "-k", "sqlite"]),
+        (ENGINE, ["tests/engine", "-k", "sqlite"]),
+    ],
+    "": [
+        (ENGINE, ["tests/engine", "-k", "not sqlite"]),
+        ("unit", ["tests/unit"]),
+        (CONFORMANCE, ["tests/conformance"]),
+    ],
+}
 
 
 def mutate(mutant: Mutant, package: Path) -> None:
@@ -55,13 +67,14 @@ def caught_by(mutant: Mutant, seeds: int) -> str | None:
                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False, timeout=LONGEST,
                 )  # fmt: skip
             except subprocess.TimeoutExpired:
-                return [f"no end within {LONGEST} s"]
+                print(f"           {' '.join(command)}: no verdict within {LONGEST} s", flush=True)
+                return []
             return [line for line in done.stdout.splitlines() if line.strip()] if done.returncode else []
 
         simulated = not mutant.name.startswith("SQLite")
         if simulated and (told := lines([*SIMULATION, "--seeds", str(seeds)])):
             return f"simulation, {told[0]}"
-        for name, paths in TESTS:
+        for name, paths in next(groups for file, groups in TESTS.items() if mutant.file.startswith(file)):
             if told := lines([*PYTEST, *paths]):
                 return (
                     f"{name}, {next((one for one in told if one.startswith(('FAILED', 'ERROR'))), told[-1])}"
