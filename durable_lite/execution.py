@@ -24,7 +24,7 @@ from .inflight import InFlight, Scope
 from .job import Job
 from .limits import TimeLimits
 from .plain import plain_awaits
-from .records import Checkpoint, Claim, LogRow, NewEvent, Refusal, RunRow, Settlement, Wakes
+from .records import Checkpoint, Claim, LogRow, Refusal, RunRow, Settlement, Wakes
 from .runlog import RunLog
 from .status import Status
 from .stop import Stop
@@ -302,10 +302,9 @@ class Execution:
     ) -> bool:  # fmt: skip
         """Let go of the run in the store; False when it isn't ours any more."""
         now = self.engine.clock.now()
-        event = NewEvent(self.next_seq(), now, type, json.dumps(data))
         beat = self.log.beat(self.run_id, self.generation, self.executed())
         settlement = Settlement(
-            status, now, event.seq, (event,), self.attempt, beat.executed, ready_at, output, error,
+            status, now, type, json.dumps(data), self.attempt, beat.executed, ready_at, output, error,
             beat.progress, beat.metadata, beat.logs, wakes,
         )  # fmt: skip
         return await self.write(self.engine.store.settle, settlement)

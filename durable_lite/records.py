@@ -306,12 +306,15 @@ class Wakes(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """How a worker lets go of a run: final, WAITING, or PENDING again when it is released."""
+    """How a worker lets go of a run: final, WAITING, or PENDING again when it is released.
+
+    Its event comes after everything that the run has by then.
+    """
 
     status: str
     at: float
-    seq: int
-    events: tuple[NewEvent, ...]
+    type: str  # of the event
+    data: str  # JSON
     attempt: int
     executed: float
     ready_at: float | None = None

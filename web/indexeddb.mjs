@@ -12,7 +12,7 @@ import { listTriggers, sendEvent, SENDING, setTriggers } from "./events.mjs";
 import { list, listTokens } from "./listing.mjs";
 import { arrive, leave } from "./moves.mjs";
 import { limit, listQueues, nextDue, pause, Places } from "./queues.mjs";
-import { existing, find, forget, log, put, record, refusal } from "./rows.mjs";
+import { append, checkTurn, existing, find, forget, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
 import * as s from "./statuses.mjs";
 import * as waits from "./waits.mjs";
@@ -208,14 +208,14 @@ export class IndexedDBStore extends Connection {
    * @returns {Promise<Refusal | null>}
    */
   async settle(id, generation, given) {
-    const { status, at, seq } = given;
+    const { status, at } = given;
     const [released, final] = [status === "PENDING" ? 1 : 0, s.FINAL.includes(status)];
-    const stores = [...PLACES, "events", "leases", "logs", ...(given.wakes?.tokens?.length ? ["tokens"] : [])];
+    const stores = [...PLACES, "events", "leases", "logs", "steps", ...(given.wakes?.tokens?.length ? ["tokens"] : [])];
     const [refused, changes] = await this.transact(stores, WRITE, async (t) => {
       const run = await find(t, id);
       const no = refusal(run, generation);
       if (no || !run) {
-        const again = run?.status === status && run.generation === generation + released && run.seq === seq;
+        const again = run?.status === status && run.generation === generation + released && run.last_seen_at === at;
         return [again ? null : no, []]; // an earlier try of this very call, perhaps
       }
       s.check(id, "EXECUTING", status);
@@ -224,15 +224,15 @@ export class IndexedDBStore extends Connection {
       }
       const [come, remaining] = given.wakes ? await waits.outlook(t, given.wakes) : [false, null];
       t.objectStore("leases").delete(id);
+      const seq = await append(t, run, at, given.type, given.data);
       const row = put(t, {
-        ...{ ...run, status, generation: generation + released, seq, attempt: given.attempt },
+        ...{ ...run, seq, status, generation: generation + released, attempt: given.attempt },
         ...{ executed: given.executed, ready_at: come ? at : given.ready_at, remaining },
         ...{ claimable: released, interrupted: released, last_seen_at: at },
         ...{ output: given.output, error: given.error, finished_at: final ? at : null },
         key_live: run.key_live && (!final || s.KEEPS_KEY.includes(status)) ? 1 : 0,
         ...{ progress: given.progress ?? run.progress, metadata: given.metadata ?? run.metadata },
       });
-      for (const event of given.events) t.objectStore("events").add({ run_id: id, ...event });
       await log(t, given.logs);
       const places = new Places(t, at);
       places.tell(id, !final);
@@ -275,6 +275,17 @@ export class IndexedDBStore extends Connection {
   }
 
   /**
+   * A transaction for a write of a run's holder: those are applied in the order of their calls.
+   * @template T
+   * @param {string[]} stores
+   * @param {(t: IDBTransaction) => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  inTurn(stores, work) {
+    return this.saves.inTurn(() => this.transact(stores, WRITE, work));
+  }
+
+  /**
    * @param {string} id
    * @param {number} generation
    * @param {Step} step
@@ -282,12 +293,13 @@ export class IndexedDBStore extends Connection {
    * @returns {Promise<Refusal | null>}
    */
   async save_failure(id, generation, step, event) {
-    await this.saves.turn();
-    const no = await this.transact(["runs", "unfinished", "events"], WRITE, async (t) => {
-      const no = refusal(await find(t, id), generation);
-      if (no) return no;
+    const no = await this.inTurn(["runs", "unfinished", "events", "steps"], async (t) => {
+      const run = await find(t, id);
+      const no = refusal(run, generation);
+      if (no || !run) return no;
       const before = await done(t.objectStore("events").get([id, event.seq]));
       if (before && before.at === event.at && before.type === event.type && before.data === event.data) return null;
+      await checkTurn(t, run, event.seq);
       const inner = IDBKeyRange.bound([id, `${step.path}/`], [id, `${step.path}0`], false, true);
       const unfinished = t.objectStore("unfinished");
       for (const row of await done(unfinished.getAll(inner))) {
@@ -360,8 +372,7 @@ export class IndexedDBStore extends Connection {
    * @returns {Promise<Refusal | null>}
    */
   async create_token(id, generation, step, token) {
-    await this.saves.turn();
-    const no = await this.transact(["runs", "unfinished", "tokens"], WRITE, (t) =>
+    const no = await this.inTurn(["runs", "unfinished", "tokens", "steps", "events"], (t) =>
       waits.createToken(t, id, generation, step, token),
     );
     if (!no) this.announce({ run_id: id, claimable: false, step: true });
@@ -376,9 +387,7 @@ export class IndexedDBStore extends Connection {
    * @param {import("./records.mjs").NewRun[]} runs
    */
   async create_children(id, generation, step, runs) {
-    await this.saves.turn();
-    const stores = [...CREATING, "steps", "unfinished"];
-    const { answer, changes } = await this.transact(stores, WRITE, (t) =>
+    const { answer, changes } = await this.inTurn([...CREATING, "steps", "unfinished"], (t) =>
       waits.createChildren(t, id, generation, step, runs),
     );
     this.announce(...changes);

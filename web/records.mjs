@@ -249,8 +249,8 @@
  * @typedef {object} Settlement
  * @property {string} status
  * @property {Moment} at
- * @property {number} seq
- * @property {NewEvent[]} events
+ * @property {string} type of the event, which comes after everything that the run has
+ * @property {string} data JSON
  * @property {number} attempt
  * @property {number} executed
  * @property {Moment | null} ready_at

@@ -89,10 +89,30 @@ export async function lastSeq(t, store, id) {
  * @param {object} data
  */
 export async function record(t, run, at, type, data) {
-  const steps = await lastSeq(t, "steps", run.id);
-  const seq = Math.max(run.seq, steps, await lastSeq(t, "events", run.id)) + 1;
-  t.objectStore("events").add({ run_id: run.id, seq, at, type, data: JSON.stringify(data) });
-  return put(t, { ...run, seq });
+  return put(t, { ...run, seq: await append(t, run, at, type, JSON.stringify(data)) });
+}
+
+/** @param {Transaction} t @param {Run} run @param {number} at @param {string} type @param {string} data @returns {Promise<number>} its seq */
+export async function append(t, run, at, type, data) {
+  const last = await Promise.all([lastSeq(t, "steps", run.id), lastSeq(t, "events", run.id)]);
+  const seq = Math.max(run.seq, ...last) + 1;
+  t.objectStore("events").add({ run_id: run.id, seq, at, type, data });
+  return seq;
+}
+
+/**
+ * A write that comes before another of the same execution, which has failed and will be tried again, waits for it:
+ * stored at once it would leave a gap in the run's sequence, which a reader would go past.
+ * @param {Transaction} t
+ * @param {Run} run
+ * @param {number | null} seq
+ */
+export async function checkTurn(t, run, seq) {
+  if (seq === null || seq - 1 <= run.seq) return;
+  for (const store of ["steps", "events"]) {
+    if ((await done(t.objectStore(store).getKey([run.id, seq - 1]))) !== undefined) return;
+  }
+  throw new s.StoreUnavailable(`run ${run.id}: a write that comes before this one isn't stored yet`);
 }
 
 /**

@@ -1,44 +1,57 @@
-/** Steps on their way to the store: those that are saved while a transaction runs share the next one. */
+/**
+ * Guarded writes on their way to the store, in the order of their calls: steps that are saved while a transaction
+ * runs share the next one.
+ */
 
-import { find, putStep, refusal } from "./rows.mjs";
+import { checkTurn, find, putStep, refusal } from "./rows.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
 /** @typedef {import("./records.mjs").Refusal} Refusal */
 /** @typedef {{generation: number, step: Step, resolve: (refusal: Refusal | null) => void, reject: (error: unknown) => void}} Save */
+/** @typedef {() => Promise<void>} Other a write that isn't shared, and doesn't fail */
 
 export class Saves {
   /** @param {import("./indexeddb.mjs").IndexedDBStore} store */
   constructor(store) {
     this.store = store;
-    /** @type {Save[]} */
+    /** @type {(Save | Other)[]} */
     this.waiting = [];
     /** @type {Promise<void> | null} while any is on its way */
     this.finished = null;
-    /** @type {Promise<unknown> | null} the save that was given last */
-    this.last = null;
   }
 
   /** @param {number} generation @param {Step} step @returns {Promise<Refusal | null>} */
   add(generation, step) {
-    /** @type {Promise<Refusal | null>} */
-    const saved = new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       this.waiting.push({ generation, step, resolve, reject });
       this.finished ??= this.drain();
     });
-    this.last = saved;
-    return saved;
   }
 
-  /** Once all that was given so far is done: the writes of a run are applied in the order of their calls. */
-  async turn() {
-    await this.last?.catch(() => {});
+  /**
+   * After all that was given before it, and before all that is given after it.
+   * @template T
+   * @param {() => Promise<T>} write
+   * @returns {Promise<T>}
+   */
+  inTurn(write) {
+    return new Promise((resolve, reject) => {
+      this.waiting.push(() => write().then(resolve, reject));
+      this.finished ??= this.drain();
+    });
   }
 
   async drain() {
     while (this.waiting.length) {
-      const batch = this.waiting;
-      this.waiting = [];
+      const [first] = this.waiting;
+      if (typeof first === "function") {
+        this.waiting.shift();
+        await first();
+        continue;
+      }
+      const count = this.waiting.findIndex((one) => typeof one === "function");
+      const batch = /** @type {Save[]} */ (this.waiting.splice(0, count < 0 ? this.waiting.length : count));
       try {
         await this.save(batch);
       } catch (error) {
@@ -59,11 +72,21 @@ export class Saves {
   /** @param {Save[]} batch */
   async save(batch) {
     const completed = batch.every(({ step }) => step.seq !== null);
-    const stores = completed ? ["runs", "steps"] : ["runs", "steps", "unfinished"];
+    const stores = ["runs", "steps", "events", ...(completed ? [] : ["unfinished"])];
     const answers = await this.store.transact(stores, "readwrite", (t) => {
       /** @type {Map<string, Promise<Run | undefined>>} */
       const runs = new Map();
-      return Promise.all(batch.map((one) => save(t, runs, one)));
+      /** @type {Map<string, Promise<Refusal | null>>} those of a run one after the other */
+      const last = new Map();
+      return Promise.all(
+        batch.map((one) => {
+          const id = one.step.run_id;
+          const before = last.get(id);
+          const saved = before ? before.then(() => save(t, runs, one)) : save(t, runs, one);
+          last.set(id, saved);
+          return saved;
+        }),
+      );
     });
     batch.forEach(({ resolve }, i) => resolve(answers[i]));
     const saved = batch.filter((_, i) => answers[i] === null);
@@ -80,8 +103,10 @@ async function save(t, runs, { generation, step }) {
   const id = step.run_id;
   const run = runs.get(id) ?? find(t, id);
   runs.set(id, run);
-  const refused = refusal(await run, generation);
-  if (refused) return refused;
+  const found = await run;
+  const refused = refusal(found, generation);
+  if (refused || !found) return refused;
+  await checkTurn(t, found, step.seq);
   await putStep(t, step);
   return null;
 }

@@ -6,7 +6,7 @@
 import { create } from "./creating.mjs";
 import { done } from "./database.mjs";
 import { Places } from "./queues.mjs";
-import { added, bare, existing, find, forget, put, putStep, record, refusal } from "./rows.mjs";
+import { added, bare, checkTurn, existing, find, forget, put, putStep, record, refusal } from "./rows.mjs";
 import * as s from "./statuses.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
@@ -30,9 +30,11 @@ const findToken = (t, id) => done(t.objectStore("tokens").get(id));
  * @returns {Promise<Refusal | null>}
  */
 export async function createToken(t, id, generation, step, token) {
-  const no = refusal(await find(t, id), generation);
-  if (no) return no;
-  t.objectStore("unfinished").put(step);
+  const run = await find(t, id);
+  const no = refusal(run, generation);
+  if (no || !run) return no;
+  await checkTurn(t, run, step.seq);
+  await putStep(t, step);
   await added(t.objectStore("tokens").add(token)); // an earlier try of this very call, perhaps
   return null;
 }
@@ -91,8 +93,9 @@ function answered(run, found) {
  * @returns {Promise<{answer: import("./creating.mjs").Created[] | Refusal, changes: Change[]}>}
  */
 export async function createChildren(t, id, generation, step, runs) {
-  const no = refusal(await find(t, id), generation);
-  if (no) return { answer: no, changes: [] };
+  const run = await find(t, id);
+  const no = refusal(run, generation);
+  if (no || !run) return { answer: no ?? { status: null, generation: 0 }, changes: [] };
   const steps = t.objectStore(step.seq === null ? "unfinished" : "steps");
   const stored = await done(steps.get([id, step.seq === null ? step.path : step.seq]));
   if (stored?.ref && SAME.every((name) => stored[name] === step[name])) { // an earlier try of this very call
@@ -100,6 +103,7 @@ export async function createChildren(t, id, generation, step, runs) {
     const children = named.filter(Boolean);
     if (children.length === runs.length) return { answer: runs.map((run, n) => answered(run, children[n])), changes: [] };
   }
+  await checkTurn(t, run, step.seq);
   const { created, changes } = await create(t, runs);
   await putStep(t, { ...step, ref: created.map(({ run }) => run.id).join("\n") });
   return { answer: created, changes: [...changes, { run_id: id, claimable: false, step: true }] };

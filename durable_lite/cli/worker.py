@@ -106,8 +106,7 @@ class _Log(Observer):
     def settled(self, run_id: str, settlement: Settlement) -> None:
         self.held.discard(run_id)
         status, now = settlement.status, settlement.at
-        event = settlement.events[-1].type if settlement.events else f"run.{status.lower()}"
-        data = json.loads(settlement.events[-1].data) if settlement.events else {}
+        event, data = settlement.type, json.loads(settlement.data)
         error = error_text(None if settlement.error is None else json.loads(settlement.error))
         if status == Status.COMPLETED:
             self._say(event, run_id, f"in {length(settlement.executed)}", "green")

@@ -197,7 +197,6 @@ class IndexedDBStore(Store):
 
     async def settle(self, run_id: str, generation: int, settlement: Settlement) -> Refusal | None:
         given = settlement._asdict() | {
-            "events": [event._asdict() for event in settlement.events],
             "logs": [line._asdict() for line in settlement.logs],
             "wakes": settlement.wakes and settlement.wakes._asdict(),
         }

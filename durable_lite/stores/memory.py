@@ -186,7 +186,11 @@ class MemoryStore(MemoryEvents):
         s = settlement
         row = self._runs.get(run_id)
         released = s.status == Status.PENDING
-        same = row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq)
+        same = row and (row.status, row.generation, row.last_seen_at) == (
+            s.status,
+            generation + released,
+            s.at,
+        )
         if same and s.status != Status.EXECUTING:
             return None  # an earlier try of this very call
         if refusal := self._refusal(run_id, generation):
@@ -199,13 +203,13 @@ class MemoryStore(MemoryEvents):
         if s.wakes is not None:
             come, remaining = self._outlook(s.wakes)
         self._runs[run_id] = row._replace(
-            status=Status(s.status), generation=generation + released, seq=s.seq, attempt=s.attempt,
+            status=Status(s.status), generation=generation + released, attempt=s.attempt,
             executed=s.executed, ready_at=s.at if come else s.ready_at, remaining=remaining,
             claimable=int(released), last_seen_at=s.at, output=s.output, error=s.error,
             finished_at=s.at if final else None, interrupted=int(released),
             key_live=int(row.key_live and (not final or s.status in KEEPS_KEY)),
         )  # fmt: skip
-        self._events[run_id].extend(s.events)
+        self._append(run_id, s.at, s.type, s.data)
         self._flush(run_id, s.progress, s.metadata, s.logs)
         self.announce(Change(run_id, claimable=not final))
         if final:
@@ -229,6 +233,7 @@ class MemoryStore(MemoryEvents):
         if refusal := self._refusal(run_id, generation):
             return refusal
         if event not in self._events[run_id]:
+            self._check_turn(run_id, event.seq)
             steps, inner = self._steps[run_id], f"{step.path}/"
             for path, row in list(steps.items()):
                 if path.startswith(inner) and row.state in ("failed", "retrying"):

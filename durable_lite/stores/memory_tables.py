@@ -22,6 +22,7 @@ from ..records import (
     TriggerRow,
 )
 from ..status import Status
+from .rows import too_early
 
 __all__ = ["MemoryTables"]
 
@@ -58,6 +59,7 @@ class MemoryTables(Store):
 
     def _store_step(self, run_id: str, step: StepRow) -> None:
         self._check_seq(run_id, step)
+        self._check_turn(run_id, step.seq)
         if step.seq is not None:
             self._paths[run_id][step.seq] = step.path
         self._steps[run_id][step.path] = step
@@ -65,6 +67,12 @@ class MemoryTables(Store):
     def _check_seq(self, run_id: str, step: StepRow) -> None:
         if step.seq is not None and self._paths[run_id].get(step.seq, step.path) != step.path:
             raise StoreError(f"run {run_id} has another step under this seq")
+
+    def _check_turn(self, run_id: str, seq: int | None) -> None:
+        if seq is None or seq - 1 <= self._runs[run_id].seq or seq - 1 in self._paths[run_id]:
+            return
+        if all(event.seq != seq - 1 for event in reversed(self._events[run_id])):
+            raise too_early(run_id)
 
     def _existing(self, run_id: str) -> RunRow:
         try:
@@ -82,12 +90,15 @@ class MemoryTables(Store):
         return None
 
     def _record(self, run_id: str, at: float, type: EventType, data: dict[str, Any]) -> None:
+        self._append(run_id, at, type, json.dumps(data))
+
+    def _append(self, run_id: str, at: float, type: str, data: str) -> None:
         """Write a transition's event after everything that the run has so far."""
         row = self._runs[run_id]
         steps = (step.seq for step in self._steps[run_id].values() if step.seq is not None)
         events = (event.seq for event in self._events[run_id])
         last = max(row.seq, max(steps, default=0), max(events, default=0))
-        self._events[run_id].append(NewEvent(last + 1, at, type, json.dumps(data)))
+        self._events[run_id].append(NewEvent(last + 1, at, type, data))
         self._runs[run_id] = row._replace(seq=last + 1)
 
     def _end_lease(self, run_id: str) -> RunRow:

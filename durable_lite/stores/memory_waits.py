@@ -21,7 +21,7 @@ class MemoryWaits(MemoryRuns):
     ) -> Refusal | None:
         if refusal := self._refusal(run_id, generation):
             return refusal
-        self._steps[run_id][step.path] = step
+        self._store_step(run_id, step)
         self._tokens.setdefault(token.id, token)
         self.announce(Change(run_id, claimable=False, step=True))
         return None
@@ -37,6 +37,7 @@ class MemoryWaits(MemoryRuns):
             if len(children) == len(runs):
                 return answered(runs, children)
         self._check_seq(run_id, step)
+        self._check_turn(run_id, step.seq)
         created = self._create(runs)
         ref = "\n".join(outcome.run.id for outcome in created)
         self._store_step(run_id, step._replace(ref=ref))

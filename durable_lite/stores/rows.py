@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import events as ev
-from ..errors import Conflict
+from ..errors import Conflict, StoreUnavailable
 from ..events import EventType
 from ..records import Created, Moved, NewRun, QueueRow, RunRow, StepRow, TokenRow
 from ..status import FINAL, Status, check
@@ -31,6 +31,7 @@ __all__ = [
     "token_expired",
     "token_taken",
     "tokens_run_ended",
+    "too_early",
 ]
 
 LONGEST_LAG = 60.0  # seconds
@@ -192,3 +193,11 @@ def tokens_run_ended(token: TokenRow, status: str) -> Conflict:
 def deadline_passed() -> str:
     """The error of a run whose deadline came while it was QUEUED."""
     return json.dumps({"type": "TimedOut", "code": "deadline", "message": "deadline has passed"})
+
+
+def too_early(run_id: str) -> StoreUnavailable:
+    """A write came before another of the same execution, which has failed and will be tried again.
+
+    Stored at once it would leave a gap in the run's sequence, which a reader would go past.
+    """
+    return StoreUnavailable(f"run {run_id}: a write that comes before this one isn't stored yet")

@@ -161,7 +161,7 @@ class SQLiteStore(SQLiteConnection):
                     self.announce(Change(run_id, claimable=False, step=True))
                 return None
             if count == 0:
-                return await self._read(lambda cursor: writes.not_saved(cursor, run_id, generation))
+                return await self._read(lambda cursor: writes.not_saved(cursor, run_id, generation, step.seq))
         save = partial(writes.save_step, run_id=run_id, generation=generation, step=step)
         refusal: Refusal | None = await self._write(save, single=True)
         return refusal

@@ -30,6 +30,15 @@ _OF_RUN = """steps.id >= (SELECT number << 32 FROM runs WHERE id = ?1)
     AND steps.id < (SELECT number + 1 << 32 FROM runs WHERE id = ?1)"""
 
 
+def _in_turn(seq: str) -> str:
+    """Whether the run has what comes before this number of its sequence."""
+    return f"""(
+    {seq} - 1 <= runs.seq
+    OR EXISTS (SELECT 1 FROM steps WHERE steps.id = runs.number << 32 | {seq} - 1)
+    OR EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.id AND events.seq = {seq} - 1)
+)"""
+
+
 def _save(
     table: str,
     fields: tuple[str, ...],
@@ -38,13 +47,14 @@ def _save(
     key: str = "",
 ) -> str:
     """Store a step if the run is still of this generation, which comes after the `given` fields."""
-    values = ", ".join(f"?{given.index(name) + 1}" for name in fields)
+    values, turn = ", ".join(f"?{given.index(name) + 1}" for name in fields), ""
     if key:
         fields, values = ("id", *fields), f"{key}, {values}"
+        turn = "AND " + _in_turn(f"?{given.index('seq') + 1}")
     return f"""
 INSERT INTO {table} ({", ".join(fields)})
 SELECT {values} FROM runs
-WHERE id = ?1 AND generation = ?{len(given) + 1} AND status = '{Status.EXECUTING}'
+WHERE id = ?1 AND generation = ?{len(given) + 1} AND status = '{Status.EXECUTING}' {turn}
 ON CONFLICT {conflict}
 """
 
@@ -142,11 +152,15 @@ RETURNING worker, heartbeat_at, executed
 DROP_LEASE = "DELETE FROM leases WHERE run_id = ?"
 FLUSH = "UPDATE runs SET progress = coalesce(?, progress), metadata = coalesce(?, metadata) WHERE id = ?"
 SETTLE = f"""
-UPDATE runs SET status = ?, generation = generation + ?, seq = ?, attempt = ?, executed = ?, ready_at = ?,
+UPDATE runs SET status = ?, generation = generation + ?, attempt = ?, executed = ?, ready_at = ?,
     claimable = ?, last_seen_at = ?, output = ?, error = ?, finished_at = ?, key_live = key_live AND ?,
-    remaining = ?, interrupted = ?, progress = coalesce(?, progress), metadata = coalesce(?, metadata)
+    remaining = ?, interrupted = ?, progress = coalesce(?, progress), metadata = coalesce(?, metadata),
+    seq = 1 + max(seq, coalesce((
+        SELECT steps.seq FROM steps WHERE steps.id >= runs.number << 32 AND steps.id < runs.number + 1 << 32
+        ORDER BY steps.id DESC LIMIT 1
+    ), 0), coalesce((SELECT max(events.seq) FROM events WHERE events.run_id = runs.id), 0))
 WHERE id = ? AND generation = ? AND status = '{Status.EXECUTING}'
-RETURNING parent_id, awaited, gated
+RETURNING parent_id, awaited, gated, seq
 """
 
 # Queues and concurrency keys
@@ -229,6 +243,7 @@ SAVE_STEP = _save("steps", _COMPLETED, _SAME, key=f"number << 32 | ?{StepRow._fi
 # Most steps have neither of these, and binding NULL is slow in Python.
 BARE = tuple(name for name in _COMPLETED if name not in ("arguments", "title", "ref"))
 SAVE_BARE_STEP = _save("steps", BARE, _SAME, BARE, f"number << 32 | ?{BARE.index('seq') + 1}")
+IN_TURN = f"SELECT 1 FROM runs WHERE id = ?1 AND {_in_turn('?2')}"
 SAVE_UNFINISHED = _save(
     "unfinished_steps",
     _UNFINISHED,

@@ -30,7 +30,7 @@ from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from . import sqlite_waking as waits
-from .rows import deadline_passed, is_due, order, recovered
+from .rows import deadline_passed, is_due, order, recovered, too_early
 from .sqlite_create import create_runs
 from .sqlite_rows import change, existing_run, find, forget, holder_of_key, record, refusal
 
@@ -174,26 +174,25 @@ def settle(
         come, remaining = waits.outlook(cursor, s.wakes)
         ready_at = s.at if come else ready_at
     values = (
-        s.status, int(released), s.seq, s.attempt, s.executed, ready_at, int(released), s.at, s.output,
+        s.status, int(released), s.attempt, s.executed, ready_at, int(released), s.at, s.output,
         s.error, s.at if final else None, int(not final or s.status in KEEPS_KEY), remaining,
         int(released), s.progress, s.metadata, run_id, generation,
     )  # fmt: skip
     settled = cursor.execute(sql.SETTLE, values).fetchall()
     if not settled:
         row = find(cursor, run_id)
-        if row and (row.status, row.generation, row.seq) == (s.status, generation + released, s.seq):
+        if row and (row.status, row.generation, row.last_seen_at) == (s.status, generation + released, s.at):
             return None, ()  # an earlier try of this very call
         return Refusal(row.status, row.generation) if row else Refusal(None, 0), ()
     check(run_id, Status.EXECUTING, s.status)
     if s.status in OTHERS:
         raise Conflict(f"run {run_id} can't become {s.status} by its holder: that is for others")
     cursor.execute(sql.DROP_LEASE, (run_id,))
-    for event in s.events:
-        cursor.execute(sql.CREATE_EVENT, (run_id, *event))
+    [(parent_id, awaited, gated, seq)] = settled
+    cursor.execute(sql.CREATE_EVENT, (run_id, seq, s.at, s.type, s.data))
     if s.logs:
         cursor.executemany(sql.CREATE_LOG, s.logs)
     changes = [Change(run_id, claimable=not final)]
-    [(parent_id, awaited, gated)] = settled
     if gated and not released:
         queues.leave(cursor, run_id, s.at, changes)
     if final and awaited:
@@ -218,15 +217,21 @@ def saving(step: StepRow, generation: int) -> tuple[str, tuple[object, ...]]:
 def save_step(cursor: Cursor, run_id: str, generation: int, step: StepRow) -> tuple[Refusal | None, Changes]:
     if cursor.execute(*saving(step, generation)).rowcount:
         return None, (Change(run_id, claimable=False, step=True),)
-    return not_saved(cursor, run_id, generation), ()
+    return not_saved(cursor, run_id, generation, step.seq), ()
 
 
-def not_saved(cursor: Cursor, run_id: str, generation: int) -> Refusal:
+def not_saved(cursor: Cursor, run_id: str, generation: int, seq: int | None) -> Refusal:
     """Why the statement of a step wrote nothing."""
     now = refusal(cursor, run_id)
     if now == (Status.EXECUTING, generation):
+        _check_turn(cursor, run_id, seq)
         raise StoreError(f"run {run_id} has another step under this seq")
     return now
+
+
+def _check_turn(cursor: Cursor, run_id: str, seq: int | None) -> None:
+    if seq is not None and not cursor.execute(sql.IN_TURN, (run_id, seq)).fetchone():
+        raise too_early(run_id)
 
 
 def save_failure(
@@ -236,6 +241,7 @@ def save_failure(
     if now != (Status.EXECUTING, generation):
         return now, ()
     if not cursor.execute(sql.HAS_EVENT, (run_id, *event)).fetchone():  # else an earlier try of this call
+        _check_turn(cursor, run_id, event.seq)
         cursor.execute(sql.VOID_INNER_CALLS, (run_id, step.path))
         cursor.execute(sql.FORGET_INNER_FAILURES, (run_id, step.path))
         cursor.execute(sql.SAVE_UNFINISHED, (*step, generation))

@@ -109,16 +109,16 @@ def log(ordinal: int = 0, run_id: str = "r", **fields: Any) -> LogRow:
     return LogRow(run_id=run_id, ordinal=ordinal, **(given | fields))
 
 
-def settlement(status: Status, seq: int, **fields: Any) -> Settlement:
-    """Let go of a run, with one event at `seq`."""
+def settlement(status: Status, **fields: Any) -> Settlement:
+    """Let go of a run."""
     at = fields.get("at", NOW)
     given = {
-        "at": at, "events": (event(seq, EVENT_OF.get(status, EventType.WAITING), at=at),), "attempt": 1,
+        "at": at, "type": EVENT_OF.get(status, EventType.WAITING), "data": '{"n": 1}', "attempt": 1,
         "executed": 0.0, "ready_at": at + 60 if status == Status.WAITING else None,
         "output": '"out"' if status == Status.COMPLETED else None,
         "error": '{"type": "E"}' if status in FINAL - {Status.COMPLETED, Status.CANCELLED} else None,
     }  # fmt: skip
-    return Settlement(status=status, seq=seq, **(given | fields))
+    return Settlement(status=status, **(given | fields))
 
 
 async def create(store: Store, id: str = "r", **fields: Any) -> RunRow:
@@ -198,11 +198,11 @@ async def get(store: Store, id: str = "r") -> RunRow:
 
 
 async def settle(store: Store, id: str, status: Status, **fields: Any) -> RunRow:
-    """End an executing run, or let go of it, at the next seq."""
+    """End an executing run, or let go of it."""
     if status == Status.MOVED:
         return await store.move_run(id, fields.get("at", NOW))
     row = await get(store, id)
-    done = settlement(status, await last_seq(store, id) + 1, **({"attempt": row.attempt} | fields))
+    done = settlement(status, **({"attempt": row.attempt} | fields))
     assert await store.settle(id, row.generation, done) is None
     return await get(store, id)
 

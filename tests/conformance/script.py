@@ -167,7 +167,7 @@ class Script:
     async def settled(self, draw: Draw, row: RunRow, to: Status, **fields: Any) -> Call:
         seq = await self.next_seq(row.id)
         done = settlement(
-            to, seq, at=self.now, attempt=row.attempt + draw.a % 2, executed=row.executed + draw.a,
+            to, at=self.now, attempt=row.attempt + draw.a % 2, executed=row.executed + draw.a,
             progress=f'"{seq}"' if draw.a % 3 else None, logs=(log(draw.a % 3, row.id,
             message=f"settled {seq}"),) if draw.b % 2 else (), **fields,
         )  # fmt: skip
@@ -295,7 +295,7 @@ class Script:
             await elsewhere.save_failure(id, 1, step("b", None, id), event(4))
             await elsewhere.beat("z", [Beat(id, 1, 2.0, '"p"', '{"m": 1}', (log(0, id),))], self.now)
         if draw.b % 2:
-            await elsewhere.settle(id, 1, settlement(Status.WAITING, 5, ready_at=self.now + draw.a % 3))
+            await elsewhere.settle(id, 1, settlement(Status.WAITING, ready_at=self.now + draw.a % 3))
         return await gather(elsewhere, await elsewhere.move_run(id, self.now))
 
     async def delete(self, draw: Draw) -> Call | None:

@@ -109,7 +109,7 @@ async def test_the_holder_is_fenced_off(store):
     refused = Refusal("MOVED", 2)
     assert await store.save_step("r", 1, step("late", 6)) == refused
     assert await store.save_failure("r", 1, step("late"), event(6)) == refused
-    assert await store.settle("r", 1, settlement(Status.COMPLETED, 6)) == refused
+    assert await store.settle("r", 1, settlement(Status.COMPLETED)) == refused
     assert await store.beat("w", [Beat("r", 1, 9.0, '"late"')], NOW + 3) == {"r": refused}
     assert await everything(store) == before
 
@@ -124,7 +124,7 @@ async def test_no_holder_makes_it_moved(store):
     await executing(store)
     before = await everything(store)
     with pytest.raises((Conflict, StoreError)):
-        await store.settle("r", 1, settlement(Status.MOVED, 3))
+        await store.settle("r", 1, settlement(Status.MOVED))
     assert await everything(store) == before
 
 

@@ -45,9 +45,7 @@ async def test_cancel_and_settle_have_one_outcome(store, other, status):
     for n in range(ROUNDS):
         id = f"{n:02}"
         await executing(store, id)
-        cancelled, settled = await meet(
-            n, other.cancel_run(id, NOW), store.settle(id, 1, settlement(status, 3))
-        )
+        cancelled, settled = await meet(n, other.cancel_run(id, NOW), store.settle(id, 1, settlement(status)))
         row = await get(store, id)
         final = [kind for kind in await types(store, id) if kind in EVENT_OF.values()]
         if settled is None:
@@ -64,7 +62,7 @@ async def test_cancel_and_wait_end_cancelled(store, other):
         id = f"{n:02}"
         await executing(store, id)
         cancelled, settled = await meet(
-            n, other.cancel_run(id, NOW), store.settle(id, 1, settlement(Status.WAITING, 3))
+            n, other.cancel_run(id, NOW), store.settle(id, 1, settlement(Status.WAITING))
         )
         assert await get(store, id) == cancelled
         assert cancelled.status == "CANCELLED"
@@ -190,12 +188,12 @@ async def test_what_a_run_waits_for_comes_as_it_parts(store, other):
         await claim(store)
         if n % 2:
             wakes = Wakes(children=(*children,), all=True)
-            comes = [store.settle(children[0], 1, settlement(Status.COMPLETED, 3, at=NOW + 5))]
-            comes.append(other.settle(children[1], 1, settlement(Status.COMPLETED, 3, at=NOW + 5)))
+            comes = [store.settle(children[0], 1, settlement(Status.COMPLETED, at=NOW + 5))]
+            comes.append(other.settle(children[1], 1, settlement(Status.COMPLETED, at=NOW + 5)))
         else:
             wakes = Wakes(tokens=(f"t{id}",))
             comes = [other.finish_token(f"t{id}", "completed", "1", None, NOW + 5)]
-        waits = settlement(Status.WAITING, 3, ready_at=None, wakes=wakes)
+        waits = settlement(Status.WAITING, ready_at=None, wakes=wakes)
         answers = await meet(n // 2, *comes, store.settle(id, 1, waits))
         assert not any(isinstance(answer, Refusal | Conflict) for answer in answers)
         row = await get(store, id)

@@ -74,7 +74,7 @@ async def test_a_final_run_is_not_cancelled(store, status):
 
 async def test_cancel_comes_after_checkpoints_ahead_of_the_row(store):
     row = await executing(store)
-    for seq in (4, 3):
+    for seq in (3, 4):
         await store.save_step("r", 1, step(f"s{seq}", seq))
     await beat(store, row, NOW + 5, executed=4.5)
     row = await store.cancel_run("r", NOW + 7)

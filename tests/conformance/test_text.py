@@ -72,7 +72,7 @@ async def everything_of(store, nasty):
     finished = await store.finish_token("t", "failed", nasty, nasty, NOW)
     assert finished == made._replace(state="failed", finished_at=NOW, output=nasty, error=nasty)
     assert await store.read_tokens(["t"], NOW) == [finished]
-    end = settlement(Status.FAILED, 5, output=nasty, error=nasty, progress=nasty + "1", metadata=nasty + "2")
+    end = settlement(Status.FAILED, output=nasty, error=nasty, progress=nasty + "1", metadata=nasty + "2")
     assert await store.settle("r", 1, end) is None
     row = await get(store)
     assert (row.output, row.error, row.progress, row.metadata) == (nasty, nasty, nasty + "1", nasty + "2")
@@ -133,9 +133,9 @@ async def test_names_of_tokens_and_children_are_kept(store, nasty):
     assert [row.id for row in await store.get_runs(children[::-1])] == children[::-1]
     await claim(store)
     wakes = Wakes((made.id,), (*children,), all=True)
-    assert await store.settle(name, 1, settlement(Status.WAITING, 3, wakes=wakes)) is None
+    assert await store.settle(name, 1, settlement(Status.WAITING, wakes=wakes)) is None
     assert (await get(store, name)).remaining == 2
-    assert await store.settle(children[0], 1, settlement(Status.COMPLETED, 3)) is None
+    assert await store.settle(children[0], 1, settlement(Status.COMPLETED)) is None
     assert (await get(store, name)).remaining == 1
     assert await store.read_tokens([made.id], NOW) == [made]
     assert (await store.finish_token(made.id, "completed", "1", None, NOW + 1)).id == made.id
@@ -170,7 +170,7 @@ async def test_moments_are_kept_to_the_last_bit(store, moment):
     [lease] = await store.leases()
     assert (lease.heartbeat_at, lease.executed) == (moment, moment)
     assert [line.at for line in await store.read_logs("r")] == [moment]
-    assert await store.settle("r", 1, settlement(Status.WAITING, 4, ready_at=moment, executed=moment)) is None
+    assert await store.settle("r", 1, settlement(Status.WAITING, ready_at=moment, executed=moment)) is None
     row = await get(store)
     assert (row.ready_at, row.executed, await store.next_due()) == (moment, moment, moment)
 

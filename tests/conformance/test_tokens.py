@@ -208,7 +208,7 @@ async def test_what_has_come_before_the_run_waits_is_not_lost(store, state):
         await store.read_tokens(["t"], NOW + 100)
     if state in FINISHED:
         await finish(store, state=state)
-    done = settlement(Status.WAITING, 3, at=NOW + 8, wakes=Wakes(tokens=("other", "t")))
+    done = settlement(Status.WAITING, at=NOW + 8, wakes=Wakes(tokens=("other", "t")))
     assert await store.settle("r", 1, done) is None
     assert await due(store) == NOW + 8
     assert len(await claim(store, now=NOW + 8)) == 1
@@ -225,7 +225,7 @@ async def test_what_the_run_does_not_wait_for_has_come(store):
 async def test_a_settle_that_is_repeated_finds_its_run_woken(store):
     await executing(store)
     await promise(store)
-    done = settlement(Status.WAITING, 3, wakes=Wakes(tokens=("t",)))
+    done = settlement(Status.WAITING, wakes=Wakes(tokens=("t",)))
     assert await store.settle("r", 1, done) is None
     await finish(store)
     before = await everything(store)

@@ -7,13 +7,13 @@ from durable_lite.moving import gather
 from durable_lite.records import Lease, QueueRow, Refusal
 from durable_lite.status import FINAL, OTHERS, TRANSITIONS, UNFINISHED, Status
 from durable_lite.stores.memory import MemoryStore
-from tests.conformance.build import NOW, bring, claim, get, last_seq, look, settlement
+from tests.conformance.build import NOW, bring, claim, get, look, settlement
 from tests.conformance.state import everything
 
 
 def _settling(status):
     async def verb(store, row):
-        done = settlement(status, await last_seq(store, "r") + 1)
+        done = settlement(status, at=NOW + 1, ready_at=NOW + 60 if status == Status.WAITING else None)
         return await store.settle("r", row.generation, done) is None
 
     return verb
@@ -141,7 +141,7 @@ def test_each_pair_of_the_table_has_a_verb():
 @pytest.mark.parametrize("status", sorted(Status))
 async def test_a_settle_is_refused_where_nobody_holds_the_run(store, status):
     row = await bring(store, status)
-    late = settlement(Status.EXECUTING, 40)
+    late = settlement(Status.EXECUTING)
     if status == Status.EXECUTING:
         with pytest.raises(Conflict):
             await store.settle("r", row.generation, late)

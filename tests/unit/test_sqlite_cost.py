@@ -187,10 +187,10 @@ async def exercise(store: SQLiteStore) -> None:
     await store.beat("w", [Beat("a", 1, 0.1, '{"n": 1}', None, (log(run_id="a"),))], NOW + 3)
     assert await store.mark_stale(await store.leases(), "heartbeat", NOW + 9)
     assert len(await store.claim_runs("w", ["job"], 5, NOW + 9, "lease")) == 3
-    await store.settle("a", 3, settlement(Status.FAILED, 9))
+    await store.settle("a", 3, settlement(Status.FAILED))
     await store.resume_run("a", NOW + 10)
     await store.cancel_run("a", NOW + 11)
-    await store.settle("b", 3, settlement(Status.COMPLETED, 9))
+    await store.settle("b", 3, settlement(Status.COMPLETED))
     for verb in (store.get_run, store.load_checkpoints, store.load_steps, store.read_logs):
         await verb("a")
     await store.read_events("a", 2, 10)

@@ -66,7 +66,7 @@ async def test_a_refused_unit_fails_only_its_caller(writer_thread):
             store.save_step("r", 1, step("a", 3)),
             store.save_step("r", 7, step("late", 4)),
             store.save_step("gone", 1, step("b", 3, run_id="gone")),
-            store.save_step("r", 1, step("c", 5)),
+            store.save_step("r", 1, step("c", 4)),
         )
         assert outcomes == [None, ("EXECUTING", 1), (None, 0), None]
         assert paths(store.path) == {"a", "c"}
@@ -84,7 +84,7 @@ async def test_an_error_is_its_callers_own(writer_thread, action):
             store.save_step("r", 1, step("a", 3)),
             store.save_step("r", 1, step("bad", 4)),
             store.delete_run("other"),
-            store.save_step("r", 1, step("b", 5)),
+            store.save_step("r", 1, step("b", 5 if action == "FAIL" else 4)),  # FAIL keeps its row
             store.cancel_run("other", NOW),
         )
         assert (a, b, run.status) == (None, None, "CANCELLED")
@@ -259,11 +259,14 @@ async def test_each_waits_for_no_longer_than_its_own_limit(writer_thread):
         with locked(store.path):
             first = asyncio.ensure_future(store.save_step("r", 1, step("a", 3)))
             await asyncio.sleep(0.12)
-            second = asyncio.ensure_future(store.save_step("r", 1, step("b", 4)))
+            second = asyncio.ensure_future(store.save_step("r", 1, step("b", None)))
+            third = asyncio.ensure_future(store.save_step("r", 1, step("c", 4)))
             with pytest.raises(StoreUnavailable):
                 await first
             assert not second.done()
         assert await second is None
+        with pytest.raises(StoreUnavailable, match="a write that comes before this one"):
+            await third  # else the sequence had a gap
 
 
 @threads

@@ -30,8 +30,13 @@ before(async () => {
   await save(step("nap", null, { kind: "sleep", state: "waiting", wake_at: now + 99, started_at: now + 1 }));
   await save(step("wink", null, { kind: "sleep", state: "waiting", wake_at: now + 3, started_at: now + 2 }));
   await save(step("step-2", null)); // it was tried again, and then completed
-  for (let i = 0; i < COUNT; i++) await save(step(`step-${i}`, run.seq + 2 * i + 1));
-  await save(step("last", null, { started_at: now + 1000 }));
+  const last = step("last", null, { started_at: now + 1000 });
+  for (let i = 0; i < COUNT; i++) {
+    const seq = run.seq + 2 * i + 1;
+    await save(step(`step-${i}`, seq));
+    const failed = { seq: seq + 1, at: now, type: "step.failed", data: "{}" };
+    await store.save_failure(run.id, run.generation, last, failed);
+  }
 });
 after(() => store.close());
 

@@ -137,7 +137,7 @@ def test_a_run_that_waits_for_tokens_passes_through_a_page(node):
             id = f"tok_{n:032x}"
             made = token(id, ID, path=f"{n}", kind="event", name="paid", match="{}", created_at=NOW + n % 3)
             await store.create_token(ID, 1, wait(f"{n}", ID, ref=id, kind="event"), made)
-        await store.settle(ID, 1, settlement(Status.WAITING, 3, wakes=Wakes(tokens=(id,))))
+        await store.settle(ID, 1, settlement(Status.WAITING, wakes=Wakes(tokens=(id,))))
         return await moving.export_run(store, ID, NOW + 5)
 
     text = harness.run(export())

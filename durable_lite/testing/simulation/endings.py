@@ -80,7 +80,7 @@ def _check_children(ended: _Ended, found: Mapping[str, _Ended], oracle: Oracle) 
         ids = (step.ref or "").split("\n")
         outputs: list[Any] = [json.loads(found[id].run.output or "null") for id in ids if id in found]
         output = json.loads(step.output or "null")
-        if output not in (outputs, outputs[0]):
+        if output not in (outputs, *outputs[:1]):
             oracle.wrong(f"{path} of {ended.run.id} is {output}, its children are {outputs}")
 
 
