@@ -155,8 +155,8 @@ MUTANTS = (
     Mutant(
         "a settled attempt isn't stored",
         "stores/memory.py",
-        "generation=generation + released, seq=s.seq, attempt=s.attempt,",
-        "generation=generation + released, seq=s.seq,",
+        "generation=generation + released, attempt=s.attempt,",
+        "generation=generation + released,",
     ),
     Mutant(
         "an outer failure forgets the children of an inner call",
@@ -278,6 +278,22 @@ MUTANTS = (
             self._resolve(units)
             if self.threaded:
 """,
+    ),
+    Mutant(
+        "a write goes before its turn",
+        "stores/memory_tables.py",
+        """            raise too_early(run_id)
+""",
+        """            pass
+""",
+    ),
+    Mutant(
+        "SQLite: a write goes before its turn",
+        "stores/sqlite_statements.py",
+        """    {seq} - 1 <= runs.seq
+    OR EXISTS""",
+        """    1 OR {seq} - 1 <= runs.seq
+    OR EXISTS""",
     ),
     Mutant(
         "SQLite: a checkpoint isn't guarded",
