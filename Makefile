@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Of the engine's tests those that move little virtual time: idle turns are slow on a browser's event loop.
 TESTS = tests/unit tests/conformance tests/browser \
 	$(addprefix tests/engine/test_,$(addsuffix .py,due_while_suspending failures limits steps stops suspension telling))
+# Of those in Chromium what there is time for in `make test`: all that happens to a tab with a run.
+IN_CHROMIUM = e2e
+test: IN_CHROMIUM = $(addprefix e2e/test_,$(addsuffix .py,tab policy quota move demo))
 # One pytest a core; the slow tests are handed out one by one.
 AT_ONCE = -n auto --maxprocesses 4 --maxschedchunk 1
 SITE := .cache/pyodide/site
@@ -59,9 +62,9 @@ pyodide-halves: $(PYODIDE_READY)
 pyodide-stores pyodide-others:
 	$(NODE) tests/pyodide/run.mjs $(if $(findstring stores,$@),tests/conformance,$(filter-out tests/conformance,$(TESTS))) $(ARGS)
 
-e2e: $(PYODIDE_READY) ## Run the tests in a real Chromium, which Debian gets installed (ARGS="-k name")
+e2e: $(PYODIDE_READY) ## Run all tests in a real Chromium, which Debian gets installed (ARGS="-k name")
 	@scripts/need-chromium
-	$(BIN)/pytest e2e $(AT_ONCE) $(ARGS)
+	$(BIN)/pytest $(IN_CHROMIUM) $(AT_ONCE) $(ARGS)
 
 bench: $(PYTHON_READY) ## Measure
 	$(BIN)/python -m benchmarks
