@@ -332,9 +332,8 @@ class Calls:
         prefix = scope.prefix
         for path in self._ahead & self.memo.keys():
             if path.startswith(prefix):
-                whole = (
-                    prefix + path[len(prefix) :].partition("/")[0]
-                )  # that it belongs to, as of a nested step
+                # What a nested step holds belongs to that step, which has been come to or not.
+                whole = prefix + path[len(prefix) :].partition("/")[0]
                 if whole not in self.memo or whole in self._ahead:
                     return "false", None, None
         return "true", None, None

@@ -95,7 +95,7 @@ function answered(run, found) {
 export async function createChildren(t, id, generation, step, runs) {
   const run = await find(t, id);
   const no = refusal(run, generation);
-  if (no || !run) return { answer: no ?? { status: null, generation: 0 }, changes: [] };
+  if (no || !run) return { answer: /** @type {Refusal} */ (no), changes: [] };
   const steps = t.objectStore(step.seq === null ? "unfinished" : "steps");
   const stored = await done(steps.get([id, step.seq === null ? step.path : step.seq]));
   if (stored?.ref && SAME.every((name) => stored[name] === step[name])) { // an earlier try of this very call

@@ -59,7 +59,6 @@ class MemoryTables(Store):
 
     def _store_step(self, run_id: str, step: StepRow) -> None:
         self._check_seq(run_id, step)
-        self._check_turn(run_id, step.seq)
         if step.seq is not None:
             self._paths[run_id][step.seq] = step.path
         self._steps[run_id][step.path] = step
@@ -67,6 +66,7 @@ class MemoryTables(Store):
     def _check_seq(self, run_id: str, step: StepRow) -> None:
         if step.seq is not None and self._paths[run_id].get(step.seq, step.path) != step.path:
             raise StoreError(f"run {run_id} has another step under this seq")
+        self._check_turn(run_id, step.seq)
 
     def _check_turn(self, run_id: str, seq: int | None) -> None:
         if seq is None or seq - 1 <= self._runs[run_id].seq or seq - 1 in self._paths[run_id]:

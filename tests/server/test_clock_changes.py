@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from durable_lite import Durable, job
+from durable_lite import Durable
 from durable_lite.ports_system import SystemClock
+from tests.server.counting import counting
 from tests.unit.sqlite_files import new_path
 
 STEPS = 40
@@ -26,16 +27,7 @@ class Changed(SystemClock):
 @pytest.mark.parametrize("by", [-3600.0, 3600.0])
 async def test_what_is_done_stays_done_and_the_run_ends(durability, by):
     """To a worker it looks as if the machine had slept: at most the step in flight is executed again."""
-    executed: list[int] = []
-
-    async def note(number: int) -> int:
-        executed.append(number)
-        await asyncio.sleep(0.05)
-        return number
-
-    @job
-    async def counts(ctx) -> int:
-        return sum([await ctx.step(f"step-{number}", note, number) for number in range(STEPS)])
+    counts, executed = counting(STEPS)
 
     with new_path() as path:
         url, options = f"sqlite:{path}", {"heartbeat_interval": "200ms", "stale_after": "1s"}

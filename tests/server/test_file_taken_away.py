@@ -7,6 +7,7 @@ import re
 import pytest
 
 from durable_lite import Durable, StoreUnavailable, job
+from tests.server.counting import counting
 from tests.unit.sqlite_files import new_path, rows
 
 STEPS = 30
@@ -21,16 +22,7 @@ async def down(app: Durable, on: bool = True) -> None:
 
 @DURABILITY
 async def test_moved_away_and_put_back_nothing_is_lost_or_done_twice(durability):
-    executed = []
-
-    async def note(number: int) -> int:
-        executed.append(number)
-        await asyncio.sleep(0.05)
-        return number
-
-    @job
-    async def counts(ctx) -> int:
-        return sum([await ctx.step(f"step-{number}", note, number) for number in range(STEPS)])
+    counts, executed = counting(STEPS)
 
     with new_path() as path:
         elsewhere = path.with_name("elsewhere")
