@@ -288,6 +288,12 @@ MUTANTS = (
 """,
     ),
     Mutant(
+        "writes are tried again as they failed",
+        "guarded.py",
+        "if next(iter(self._under_way)) != number:",
+        "if self._waiting > 1:",
+    ),
+    Mutant(
         "SQLite: a write goes before its turn",
         "stores/sqlite_statements.py",
         """    {seq} - 1 <= runs.seq
