@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from durable_lite.testing.tabs import SuspendableBrowser
 from e2e.site import Site, serve
 from tests.conftest import pytest_pyfunc_call
 from tests.harness import alone
@@ -15,6 +18,20 @@ __all__ = ["pytest_pyfunc_call"]
 CACHE = Path(__file__).parents[1] / ".cache" / "e2e"
 
 pytest_plugins = ["durable_lite.testing.tabs.plugin"]
+
+
+# WebAssembly is compiled once, and not again to be faster: no test lives long enough to gain by that.
+COMPILED_ONCE = "--js-flags=--liftoff-only"
+
+
+@pytest.fixture
+def suspendable_browser(
+    suspendable_browser: Callable[..., AbstractAsyncContextManager[SuspendableBrowser]],
+) -> Callable[..., AbstractAsyncContextManager[SuspendableBrowser]]:
+    def start(**options: Any) -> AbstractAsyncContextManager[SuspendableBrowser]:
+        return suspendable_browser(**options | {"args": [COMPILED_ONCE, *options.get("args", ())]})
+
+    return start
 
 
 @pytest.fixture
