@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .context import Context, RunInfo, current
 from .durable import Durable
 from .errors import (
@@ -34,7 +36,7 @@ from .errors import (
 )
 from .events import EventType, RunEvent
 from .job import Job, job
-from .on import Event
+from .on import Event, Schedule
 from .queues import Queue
 from .retry import Retry
 from .run import Run, RunPage
@@ -42,6 +44,9 @@ from .status import Status
 from .steering import TokenPage
 from .step import step
 from .tokens import Token
+
+if TYPE_CHECKING:
+    from .timetable import Tick
 
 __version__ = "0.1.0"
 
@@ -72,6 +77,7 @@ __all__ = [
     "RunNotFound",
     "RunPage",
     "RunStopped",
+    "Schedule",
     "SchemaTooNew",
     "Status",
     "StepFailed",
@@ -79,6 +85,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "SyncStepError",
+    "Tick",
     "Token",
     "TokenFailed",
     "TokenNotFound",
@@ -90,3 +97,11 @@ __all__ = [
     "job",
     "step",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Tick":  # it needs datetime, and most jobs don't
+        from .timetable import Tick
+
+        return Tick
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -84,6 +84,7 @@ class Durable(Steering):
             strict=flag(strict, "strict"),
             always_replay=flag(always_replay, "always_replay"),
             retain=optional_seconds(retain, "retain"),
+            environment=environment,
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
             raise InvalidOption(
@@ -104,7 +105,7 @@ class Durable(Steering):
         self._entropy = entropy or SystemEntropy()
         self._concurrency = count(concurrency, "concurrency")
         self._offload = offload
-        self._environment, self._executes = environment, flag(worker, "worker")
+        self._executes = flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
         self._worker: Worker | None = None
@@ -162,7 +163,7 @@ class Durable(Steering):
 
         Returns when nothing is left to do now, or in time before `budget` has passed; what still
         executes then is released and goes on next time. Returns the moment when the next waiting
-        run is due (seconds since the epoch), or None.
+        run or schedule is due (seconds since the epoch), or None.
         """
         limit = optional_seconds(budget, "budget")
         if self._worker is not None:
@@ -176,7 +177,8 @@ class Durable(Steering):
                 await worker.idle_within(limit - min(1.0, limit / 10))
         finally:
             await self.stop(0)
-        return await self.store.next_due()
+        moments = (await self.store.next_due(), worker.ticker.next_at)
+        return min((at for at in moments if at is not None), default=None)
 
     async def _open_store(self) -> None:
         if not self._open:
@@ -259,7 +261,7 @@ class Durable(Steering):
     def _new_run(self, wanted: Any, payload: Any, options: Mapping[str, Any]) -> NewRun:
         job = find_job(self.jobs, wanted)
         text = job.payload.encode(job.payload.validate(payload), limit=self.options.max_value_bytes)
-        return new_run(self._new_id(), self.clock.now(), job, text, options, self._environment)
+        return new_run(self._new_id(), self.clock.now(), job, text, options, self.options.environment)
 
     async def _create(self, new: list[NewRun]) -> list[Run[Any]]:
         created = await self._opened.create_runs(new)

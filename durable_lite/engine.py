@@ -43,6 +43,7 @@ class Options(NamedTuple):
     strict: bool = False
     always_replay: bool = False
     retain: float | None = None
+    environment: str | None = None
 
 
 class Engine:
@@ -165,6 +166,16 @@ class Engine:
         """A step's next try waits for the thread of the last one."""
         while (future := self._orphans.get(key)) is not None:
             await asyncio.wait({future})
+
+    async def until(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event is set, at most so long."""
+        if event.is_set():
+            return
+        timer = self.clock.call_later(seconds, event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
 
     async def settled(self, tasks: Iterable[asyncio.Future[Any]], seconds: float) -> bool:
         """Wait until all are done, at most so long; whether they are."""

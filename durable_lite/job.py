@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from .durations import count, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
-from .on import Event
+from .on import Event, Schedule
 from .payloads import PayloadType
 from .queues import Queue
 from .retry import Retry
@@ -22,6 +22,7 @@ __all__ = ["Job", "collect_jobs", "collect_queues", "find_job", "job", "manifest
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
+Start = Event | Schedule
 Jobs = Any  # a module, a Job, or any nesting of iterables of them
 
 
@@ -38,7 +39,7 @@ class Job(Generic[P, R]):
         version: str | None = None,
         max_duration: Duration = None,
         max_recoveries: int = 5,
-        on: Event | Iterable[Event] = (),
+        on: Start | Iterable[Start] = (),
     ) -> None:
         where = f"job {name!r}"
         if not inspect.iscoroutinefunction(fn):
@@ -53,9 +54,7 @@ class Job(Generic[P, R]):
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
-        self.on = (on,) if isinstance(on, Event) else tuple(on)
-        if bad := [one for one in self.on if not isinstance(one, Event)]:
-            raise InvalidOption(f"{where}: on", f"expected Event(…), got {bad[0]!r:.80}")
+        self.on = _starts(on, f"{where}: on")
         self.payload = PayloadType(fn, name)
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
@@ -87,7 +86,7 @@ def job(
     version: str | None = None,
     max_duration: Duration = None,
     max_recoveries: int = 5,
-    on: Event | Iterable[Event] = (),
+    on: Start | Iterable[Start] = (),
 ) -> JobMaker: ...
 
 
@@ -100,7 +99,7 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
       is `TIMED_OUT` with the code `poison`.
-    * `on`: what starts it besides a trigger: an `Event`, or several.
+    * `on`: what starts it besides a trigger: an `Event`, a `Schedule`, or several.
 
     Raises `InvalidOption` naming what is wrong.
     """
@@ -165,6 +164,16 @@ def manifest(jobs: dict[str, Job[Any, Any]]) -> str:
         },
         sort_keys=True,
     )
+
+
+def _starts(on: Any, option: str) -> tuple[Start, ...]:
+    given = tuple(on) if isinstance(on, Iterable) and not isinstance(on, str) else (on,)
+    if bad := [one for one in given if not isinstance(one, Start)]:
+        raise InvalidOption(option, f"expected Event(…) or Schedule(…), got {bad[0]!r:.80}")
+    names = [one.name for one in given if isinstance(one, Schedule)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InvalidOption(option, f"two schedules are named {twice[0]!r}")
+    return given
 
 
 def _walk(source: Any, kind: type[T]) -> Iterable[T]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .durations import name_of
+from .errors import InvalidOption
 from .matching import filter_text
+from .step import Duration
 
-__all__ = ["Event"]
+__all__ = ["Event", "Schedule"]
+
+_CATCH_UP = ("one", "all", "none")
 
 
 class Event:
@@ -26,3 +30,52 @@ class Event:
 
     def __repr__(self) -> str:
         return f"Event({self.name!r})"
+
+
+class Schedule:
+    """Starts the job at the times of a cron expression, or `every` so often; its payload is a `Tick`.
+
+    * `cron`: five fields as in `crontab`, `"0 9 * * 1"`, or six with seconds first. Needs the extra
+      `schedules`. As Debian's cron does it, a time that a change of clocks leaves out comes right after
+      it, and one that it brings twice comes once, unless minute or hour begins with `*`.
+    * `tz`: the time zone of `cron`, `"Europe/Rome"`; UTC by default.
+    * `every`: a duration of at least a second. It ticks at its multiples since the epoch, so `"15m"`
+      is at every full quarter of an hour.
+    * `catch_up`: what of ticks that passed while no worker was there: `"one"` run for the latest,
+      `"all"`, or `"none"`; a tick is one of them after a minute.
+    * `name`: by default it says when. One whose time changes under a `name` stays paused, if it was.
+
+    Raises `InvalidOption`.
+    """
+
+    __slots__ = ("catch_up", "name", "spec")
+
+    def __init__(
+        self,
+        cron: str | None = None,
+        *,
+        every: Duration = None,
+        tz: str | None = None,
+        catch_up: str = "one",
+        name: str | None = None,
+    ) -> None:
+        from .timetable import cron_spec, every_spec
+
+        if (cron is None) == (every is None):
+            raise InvalidOption("Schedule", 'takes either a cron expression or every="15m"')
+        if catch_up not in _CATCH_UP:
+            raise InvalidOption(
+                "Schedule: catch_up", f"{catch_up!r:.80} is none of {', '.join(map(repr, _CATCH_UP))}"
+            )
+        if cron is None:
+            if tz is not None:
+                raise InvalidOption("Schedule: tz", "is for cron; every counts from the epoch")
+            self.spec, shown = every_spec(every, "Schedule: every"), f"every {every}"
+        else:
+            self.spec = cron_spec(cron, "UTC" if tz is None else tz, "Schedule")
+            shown = cron if tz is None else f"{cron} {tz}"
+        self.catch_up = catch_up
+        self.name = name_of(shown if name is None else name, "name of a schedule")
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.name!r})"

@@ -24,6 +24,7 @@ __all__ = [
     "Refusal",
     "RunFilter",
     "RunRow",
+    "ScheduleRow",
     "Sent",
     "SentEvent",
     "Settlement",
@@ -243,6 +244,18 @@ class TriggerRow(NamedTuple):
     match: str  # JSON text of a filter
     version: str | None
     queue: str
+
+
+class ScheduleRow(NamedTuple):
+    """A schedule that starts a job, and how far it has come."""
+
+    job: str
+    name: str
+    spec: str  # JSON text that `timetable` reads
+    catch_up: str  # "one", "all" or "none" of the ticks at which nobody was there
+    next_at: float  # its next tick isn't before this
+    last_at: float | None = None  # the last tick that made a run
+    paused: int = 0
 
 
 class SentEvent(NamedTuple):

@@ -32,7 +32,6 @@ class Steering:
     store: Store
     clock: Clock
     options: Options
-    _environment: str | None
     _executes: bool
     _new_id: IdMaker
     _worker: Worker | None
@@ -120,7 +119,7 @@ class Steering:
             now = self.clock.now()
             text = row.payload if payload is None else codec.encode(payload, key="payload")
             new = NewRun(self._new_id(), row.job, row.version, row.queue, row.priority, now, now, text,
-                         environment=self._environment, tags=row.tags)  # fmt: skip
+                         environment=self.options.environment, tags=row.tags)  # fmt: skip
         trigger = json.dumps({"kind": "replay", "of": run_id})
         new = new._replace(
             trigger=trigger, max_duration=row.max_duration, concurrency_key=row.concurrency_key
@@ -141,7 +140,7 @@ class Steering:
         trigger = json.dumps({"kind": "fork", "of": run_id, "step": from_step})
         new = NewRun(
             new_id, row.job, row.version, row.queue, row.priority, now, now, row.payload, row.max_duration,
-            trigger=trigger, environment=self._environment, tags=row.tags,
+            trigger=trigger, environment=self.options.environment, tags=row.tags,
             concurrency_key=row.concurrency_key,
         )  # fmt: skip
         created = await self._opened.fork_run(new, steps)
@@ -183,7 +182,7 @@ class Steering:
         )
         text = codec.encode(payload, key=f"event {name}", limit=self.options.max_value_bytes)
         return await send(
-            self._opened, event_id, name, text, self.clock.now(), self._new_id, self._environment
+            self._opened, event_id, name, text, self.clock.now(), self._new_id, self.options.environment
         )
 
     # Queues

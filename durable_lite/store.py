@@ -23,6 +23,7 @@ from .records import (
     Refusal,
     RunFilter,
     RunRow,
+    ScheduleRow,
     Sent,
     SentEvent,
     Settlement,
@@ -283,6 +284,31 @@ class Store(ABC):
 
         All at once, and only if no event of this id was sent within the last `EVENT_TTL` seconds; else
         nothing is done, and the answer is that of the first time, with `fresh` False.
+        """
+
+    # Schedules
+
+    @abstractmethod
+    async def set_schedules(self, jobs: Sequence[str], schedules: Sequence[ScheduleRow]) -> None:
+        """These are all the schedules of these jobs. One that was there stays as far as it has come, and
+        paused if it was; `next_at` is for a new one, and one with another `spec`.
+        """
+
+    @abstractmethod
+    async def list_schedules(self) -> list[ScheduleRow]:
+        """All of them, by job and name."""
+
+    @abstractmethod
+    async def pause_schedule(self, job: str, name: str, paused: bool, now: float) -> None:
+        """Let a schedule not tick. Once it isn't paused any more it goes on with what comes after `now`."""
+
+    @abstractmethod
+    async def tick(
+        self, seen: ScheduleRow, next_at: float, last_at: float | None, runs: Sequence[NewRun]
+    ) -> bool:
+        """Create these runs as `create_runs` does and move the schedule on, if it is still as it was `seen`.
+
+        Else nothing is done, and the answer is False.
         """
 
     # Steering from outside

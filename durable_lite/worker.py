@@ -13,6 +13,7 @@ from .errors import StoreError
 from .execution import Execution, Stop
 from .job import Job, manifest
 from .listeners import Listeners
+from .on import Event
 from .ports import TICK, Clock, Entropy, Offload, Store
 from .queues import Queue
 from .records import Change, Claim, Lease, QueueRow, TriggerRow
@@ -20,6 +21,7 @@ from .retention import Retention
 from .runlog import RunLog
 from .status import Status
 from .sweeps import LOOK, Sweeps
+from .ticker import Ticker
 
 __all__ = ["Worker"]
 
@@ -50,7 +52,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
         self._warm: OrderedDict[str, Execution] = OrderedDict()
         self._unsaid: dict[str, RunLog] = {}  # what stale executions couldn't store, for their next claim
-        self.sweeps = Sweeps(self)
+        self.sweeps, self.ticker = Sweeps(self), Ticker(self.engine, self.jobs)
         self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self.claiming = False
@@ -80,13 +82,19 @@ class Worker:
             TriggerRow(job.name, "event", on.name, on.match, job.version, job.queue)
             for job in self.jobs.values()
             for on in job.on
+            if isinstance(on, Event)
         ]
         await self.store.set_triggers(sorted(self.jobs), triggers)
         limits = [QueueRow(q.name, q.concurrency, q.rate, q.period, q.key_scope) for q in self._queues]
         await self.store.set_queues(limits, self.clock.now())
+        await self.ticker.declare()
+        await self.ticker.tick()
         self._unlisten = self.store.listen(self._hear, steps=False)
         await self.sweeps.others()
         self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]
+        if self.ticker.has_any:
+            ticking = self.ticker.run(lambda: not self._paused and not self._stopping)
+            self._loops.append(self.spawn(ticking))
         if self.options.retain is not None:
             retention = Retention(self.engine, self.options.retain, lambda: not self._idle.is_set())
             self._loops.append(self.spawn(retention.run()))
@@ -137,6 +145,7 @@ class Worker:
     def _hear(self, change: Change) -> None:
         if change.run_id is None:
             self._look_at_waits()
+            self.ticker.look()
         elif change.ended:
             self._stop_ended(change.run_id, change.ended)
         elif execution := self.executing.get(change.run_id):
@@ -175,6 +184,7 @@ class Worker:
         self._look = True
         self._beat_now.set()
         self._claim_now.set()
+        self.ticker.look()
 
     async def idle(self) -> None:
         """Return once nothing executes and nothing is claimable."""
@@ -182,7 +192,7 @@ class Worker:
 
     async def idle_within(self, seconds: float) -> None:
         """The same, or after `seconds`."""
-        await self._wait(self._idle, seconds)
+        await self.engine.until(self._idle, seconds)
 
     # Claims
 
@@ -210,7 +220,7 @@ class Worker:
             if due is not None:
                 wait = min(wait, max(TICK, due - self.clock.now()))
             if self._free > 0 and not self._paused:
-                await self._wait(self._claim_now, wait)
+                await self.engine.until(self._claim_now, wait)
             else:
                 await self._claim_now.wait()
 
@@ -322,7 +332,7 @@ class Worker:
                 except StoreError as error:
                     self.engine.store_down(error, "sweep")
                     self.sweeps.foreign = True  # look again soon
-            await self._wait(self._beat_now, self._next_look(beaten))
+            await self.engine.until(self._beat_now, self._next_look(beaten))
             self._beat_now.clear()
 
     def _next_look(self, beaten: float) -> float:
@@ -365,16 +375,6 @@ class Worker:
         for execution in self.executing.values():
             if paths := list(execution.calls.active):
                 self.engine.report_block(execution, paths, late)
-
-    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Until the event is set, at most so long."""
-        if event.is_set():
-            return
-        timer = self.clock.call_later(seconds, event.set)
-        try:
-            await event.wait()
-        finally:
-            timer.cancel()
 
 
 def _report(task: asyncio.Task[Any]) -> None:

@@ -44,6 +44,7 @@ const STORES = {
     },
   },
   triggers: { keyPath: ["kind", "name", "job", "match"], indexes: { job: "job" } },
+  schedules: { keyPath: ["job", "name"] },
   sent_events: { keyPath: "id", indexes: { at: "at" } },
   queues: { keyPath: "name" },
   starts: { keyPath: ["queue", "at", "run_id"] }, // first claims, of queues with a rate

@@ -14,12 +14,14 @@ import { arrive, leave } from "./moves.mjs";
 import { limit, listQueues, nextDue, pause, Places } from "./queues.mjs";
 import { append, checkTurn, existing, find, forget, log, put, record, refusal } from "./rows.mjs";
 import { Saves } from "./saves.mjs";
+import { listSchedules, nextTick, pauseSchedule, setSchedules, tick } from "./schedules.mjs";
 import * as s from "./statuses.mjs";
 import * as waits from "./waits.mjs";
 
 /** @typedef {import("./records.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
 /** @typedef {import("./records.mjs").Token} Token */
+/** @typedef {import("./records.mjs").ScheduleRow} ScheduleRow */
 /** @typedef {import("./records.mjs").Lease} Lease */
 /** @typedef {import("./records.mjs").Refusal} Refusal */
 /** @typedef {import("./records.mjs").StoredEvent} StoredEvent */
@@ -159,13 +161,14 @@ export class IndexedDBStore extends Connection {
 
   /**
    * What there is to do: whether anything of these jobs (null: of any) can be claimed, when the next run
-   * is due, and who holds which run.
+   * or a schedule's tick is due, and who holds which run.
    * @param {string[] | null} jobs
    */
   async outlook(jobs) {
-    return this.transact([...PLACES, "leases"], "readonly", async (t) => {
+    return this.transact([...PLACES, "leases", "schedules"], "readonly", async (t) => {
       const claimable = await anyClaimable(t, jobs);
-      const due = await nextDue(t);
+      const moments = [await nextDue(t), await nextTick(t, jobs)].filter((at) => at !== null);
+      const due = moments.length ? Math.min(...moments) : null;
       /** @type {Lease[]} */
       const leases = await done(t.objectStore("leases").getAll());
       return { claimable, due, leases };
@@ -438,6 +441,35 @@ export class IndexedDBStore extends Connection {
     const { sent, changes } = await this.transact(SENDING, WRITE, (t) => sendEvent(t, event, runs));
     this.announce(...changes);
     return sent;
+  }
+
+  // Schedules
+
+  /** @param {string[]} jobs @param {ScheduleRow[]} schedules */
+  async set_schedules(jobs, schedules) {
+    this.announce(...(await this.transact("schedules", WRITE, (t) => setSchedules(t, jobs, schedules))));
+  }
+
+  async list_schedules() {
+    return this.transact("schedules", "readonly", listSchedules);
+  }
+
+  /** @param {string} job @param {string} name @param {boolean} paused @param {number} now */
+  async pause_schedule(job, name, paused, now) {
+    this.announce(...(await this.transact("schedules", WRITE, (t) => pauseSchedule(t, job, name, paused, now))));
+  }
+
+  /**
+   * @param {ScheduleRow} seen
+   * @param {number} next_at
+   * @param {number | null} last_at
+   * @param {import("./records.mjs").NewRun[]} runs
+   */
+  async tick(seen, next_at, last_at, runs) {
+    const stores = [...CREATING, "schedules"];
+    const { ticked, changes } = await this.transact(stores, WRITE, (t) => tick(t, seen, next_at, last_at, runs));
+    this.announce(...changes);
+    return ticked;
   }
 
   // Steering from outside

@@ -183,6 +183,17 @@
  */
 
 /**
+ * @typedef {object} ScheduleRow
+ * @property {string} job
+ * @property {string} name
+ * @property {string} spec
+ * @property {string} catch_up
+ * @property {number} next_at
+ * @property {number | null} last_at
+ * @property {number} paused
+ */
+
+/**
  * @typedef {object} SentEvent
  * @property {string} id
  * @property {string} name

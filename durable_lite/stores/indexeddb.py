@@ -27,6 +27,7 @@ from ..records import (
     Refusal,
     RunFilter,
     RunRow,
+    ScheduleRow,
     Sent,
     SentEvent,
     Settlement,
@@ -269,6 +270,24 @@ class IndexedDBStore(Store):
     async def send_event(self, event: SentEvent, runs: Sequence[NewRun]) -> Sent:
         sent = await self._call("send_event", event._asdict(), [run._asdict() for run in runs])
         return Sent(sent["fresh"], tuple(sent["runs"]), sent["waits"])
+
+    # Schedules
+
+    async def set_schedules(self, jobs: Sequence[str], schedules: Sequence[ScheduleRow]) -> None:
+        await self._call("set_schedules", list(jobs), [row._asdict() for row in schedules])
+
+    async def list_schedules(self) -> list[ScheduleRow]:
+        return [_row(ScheduleRow, row) for row in await self._call("list_schedules")]
+
+    async def pause_schedule(self, job: str, name: str, paused: bool, now: float) -> None:
+        await self._call("pause_schedule", job, name, paused, now)
+
+    async def tick(
+        self, seen: ScheduleRow, next_at: float, last_at: float | None, runs: Sequence[NewRun]
+    ) -> bool:
+        given = (seen._asdict(), next_at, last_at, [run._asdict() for run in runs])
+        done: bool = await self._call("tick", *given)
+        return done
 
     # Steering from outside
 

@@ -26,7 +26,7 @@ from ..records import (
     StepRow,
 )
 from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
-from .memory_events import MemoryEvents
+from .memory_schedules import MemorySchedules
 from .rows import (
     arrival,
     deadline_passed,
@@ -42,7 +42,7 @@ from .rows import (
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryEvents):
+class MemoryStore(MemorySchedules):
     """Keeps everything in this object: several `Durable`s of one process may share one."""
 
     # Runs

@@ -16,6 +16,7 @@ from ..records import (
     QueueRow,
     Refusal,
     RunRow,
+    ScheduleRow,
     Sent,
     StepRow,
     TokenRow,
@@ -45,6 +46,7 @@ class MemoryTables(Store):
         self._meta: dict[str, str] = {}
         self._tokens: dict[str, TokenRow] = {}
         self._triggers: list[TriggerRow] = []
+        self._schedules: dict[tuple[str, str], ScheduleRow] = {}  # by job and name
         self._sent: dict[str, tuple[float, Sent]] = {}  # by the event's id
         self._queues: dict[str, QueueRow] = {}
         self._starts: dict[str, list[float]] = {}  # of queues with a rate

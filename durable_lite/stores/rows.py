@@ -9,7 +9,7 @@ from typing import Any
 from .. import events as ev
 from ..errors import Conflict, StoreUnavailable
 from ..events import EventType
-from ..records import Created, Moved, NewRun, QueueRow, RunRow, StepRow, TokenRow
+from ..records import Created, Moved, NewRun, QueueRow, RunRow, ScheduleRow, StepRow, TokenRow
 from ..status import FINAL, Status, check
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "deadline_passed",
     "first_row",
     "goes_before",
+    "goes_on",
     "is_due",
     "is_limited",
     "is_news",
@@ -193,6 +194,14 @@ def tokens_run_ended(token: TokenRow, status: str) -> Conflict:
 def deadline_passed() -> str:
     """The error of a run whose deadline came while it was QUEUED."""
     return json.dumps({"type": "TimedOut", "code": "deadline", "message": "deadline has passed"})
+
+
+def goes_on(new: ScheduleRow, before: ScheduleRow | None) -> ScheduleRow:
+    """A schedule as a worker declares it, with what it has come to already."""
+    if before is None:
+        return new
+    next_at = before.next_at if before.spec == new.spec else new.next_at
+    return new._replace(next_at=next_at, last_at=before.last_at, paused=before.paused)
 
 
 def too_early(run_id: str) -> StoreUnavailable:

@@ -26,6 +26,7 @@ from ..records import (
     Refusal,
     RunFilter,
     RunRow,
+    ScheduleRow,
     Sent,
     SentEvent,
     Settlement,
@@ -39,6 +40,7 @@ from . import sqlite_events as events
 from . import sqlite_lists as lists
 from . import sqlite_moves as moves
 from . import sqlite_queues as lines
+from . import sqlite_schedules as timed
 from . import sqlite_statements as sql
 from . import sqlite_waits as waits
 from . import sqlite_writes as writes
@@ -231,6 +233,25 @@ class SQLiteStore(SQLiteConnection):
     async def send_event(self, event: SentEvent, runs: Sequence[NewRun]) -> Sent:
         sent: Sent = await self._write(partial(events.send_event, event=event, runs=runs))
         return sent
+
+    # Schedules
+
+    async def set_schedules(self, jobs: Sequence[str], schedules: Sequence[ScheduleRow]) -> None:
+        await self._write(partial(timed.set_schedules, jobs=jobs, schedules=schedules))
+
+    async def list_schedules(self) -> list[ScheduleRow]:
+        return [ScheduleRow._make(row) for row in await self._rows(timed.SCHEDULES, [])]
+
+    async def pause_schedule(self, job: str, name: str, paused: bool, now: float) -> None:
+        await self._write(partial(timed.pause_schedule, job=job, name=name, paused=paused, now=now))
+
+    async def tick(
+        self, seen: ScheduleRow, next_at: float, last_at: float | None, runs: Sequence[NewRun]
+    ) -> bool:
+        done: bool = await self._write(
+            partial(timed.tick, seen=seen, next_at=next_at, last_at=last_at, runs=runs)
+        )
+        return done
 
     # Steering from outside
 

@@ -34,6 +34,7 @@ _TABLES = (
     "starts",
     "more_keys",
     "triggers",
+    "schedules",
     "sent_events",
 )
 
@@ -181,6 +182,17 @@ CREATE TABLE triggers (
     PRIMARY KEY (kind, name, job, match)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX triggers_job ON triggers (job);
+
+CREATE TABLE schedules (
+    job TEXT NOT NULL,
+    name TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    catch_up TEXT NOT NULL,
+    next_at REAL NOT NULL,
+    last_at REAL,
+    paused INTEGER NOT NULL,
+    PRIMARY KEY (job, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sent_events (
     id TEXT PRIMARY KEY NOT NULL,

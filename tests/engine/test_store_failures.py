@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from durable_lite import Retry, Status, StoreUnavailable, job
+from durable_lite import Retry, Schedule, Status, StoreUnavailable, Tick, job
 from durable_lite.ports import VERBS
 from durable_lite.records import Change
 from durable_lite.stores.memory import MemoryStore
@@ -59,7 +59,7 @@ def timers(clock):
 WORKER_VERBS = [
     "claim_runs", "next_due", "beat", "leases", "mark_stale", "settle", "save_step", "save_failure",
     "load_checkpoints", "read_logs", "gone_workers", "create_token", "read_tokens", "create_children",
-    "get_runs", "list_triggers", "send_event",
+    "get_runs", "list_triggers", "send_event", "list_schedules", "tick",
 ]  # fmt: skip
 
 
@@ -97,9 +97,13 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
         )
         return [first, both[0]]
 
+    @job(on=Schedule(every="10s", catch_up="all"))
+    async def ticks(ctx, tick: Tick):
+        return tick.timestamp.timestamp()
+
     async with (
         make_store() as store,
-        Process(store, clock, works, child, concurrency=3, warm_runs=1) as process,
+        Process(store, clock, works, child, ticks, concurrency=4, warm_runs=1) as process,
         Process(store, clock, worker=False) as outside,
     ):
         runs, counted = [], None
@@ -109,7 +113,7 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
                 await dead.trigger(works, 5)
                 await clock.settle()
                 await dead.buried()
-            runs = (await process.list_runs()).runs
+            runs = (await process.list_runs(job=works)).runs
             await process.start()
             counted = failing(process, verb, 5, when)
         counted = counted or failing(process, verb, 5, when)
@@ -130,7 +134,12 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
             assert len(ups) == len(downs)
             assert "holiday" in downs[0].data["message"]
         assert process.store_error is None
-        assert {str(run.status) for run in (await process.list_runs()).runs} <= {"COMPLETED"}
+        found = [run for run in (await process.list_runs()).runs if run.job != "ticks"]
+        assert {str(run.status) for run in found} == {"COMPLETED"}
+        ticked = [await process.result(run) for run in (await process.list_runs(job=ticks)).runs]
+        first, last = min(ticked), max(ticked)
+        assert sorted(ticked) == [first + 10 * number for number in range(round((last - first) / 10) + 1)]
+        assert len(ticked) > 1
 
 
 async def test_heartbeats_that_fail_for_a_while(make_store):
@@ -312,6 +321,35 @@ async def test_parallel_steps_leave_no_gap_in_the_sequence(make_store, when):
         assert types.count("step.failed") == 1
 
 
+async def test_writes_that_fail_are_tried_again_in_their_order_and_not_as_they_failed():
+    """Else one that is refused before its turn waits for the one before it, which waits behind it."""
+    failures = []
+
+    class LateFailure(MemoryStore):
+        async def save_step(self, run_id, generation, step):
+            if step.path == "first" and not failures:
+                while not failures:
+                    await asyncio.sleep(0)
+                failures.append("first")
+                raise StoreUnavailable("after a while")
+            try:
+                return await super().save_step(run_id, generation, step)
+            except StoreUnavailable:
+                failures.append(step.path)
+                raise
+
+    @job
+    async def works(ctx):
+        return await asyncio.gather(*(ctx.step(name, str, name) for name in ("first", "second", "third")))
+
+    store = LateFailure()
+    async with Process(store, VirtualClock(), works) as process:
+        run = await process.trigger(works)
+        assert await process.result(run) == ["first", "second", "third"]
+        assert failures == ["second", "first"]
+        assert [step.path for step in await store.load_steps(run.id)] == ["first", "second", "third"]
+
+
 @pytest.mark.parametrize("lost", [1, 3])
 async def test_a_claim_whose_answer_was_lost_is_found_again(make_store, lost):
     tally, clock = Tally(), VirtualClock()
@@ -423,9 +461,11 @@ def test_every_verb_of_the_store_that_a_worker_calls_is_failed_here():
     from_outside = {
         "create_runs", "get_run", "list_runs", "load_steps", "cancel_run", "resume_run", "move_run",
         "import_run", "delete_run", "purge", "read_events", "get_meta", "finish_token", "list_tokens",
-            "fork_run", "list_queues", "pause_queue",
+        "fork_run", "list_queues", "pause_queue", "pause_schedule",
     }  # fmt: skip
-    at_start_or_stop = {"register_worker", "unregister_worker", "set_meta", "set_queues", "set_triggers"}
+    at_start_or_stop = {
+        "register_worker", "unregister_worker", "set_meta", "set_queues", "set_triggers", "set_schedules",
+    }  # fmt: skip
     assert set(VERBS) == {*WORKER_VERBS} | from_outside | at_start_or_stop
 
 
