@@ -14,7 +14,18 @@ from .forks import forked
 from .ids import IdMaker
 from .job import Job, find_job
 from .ports import Clock, Store
-from .records import LogRow, NewRun, QueueState, RunFilter, RunRow, Sent, StepRow, TokenFilter, TokenRow
+from .records import (
+    LogRow,
+    NewRun,
+    QueueState,
+    RunFilter,
+    RunRow,
+    ScheduleRow,
+    Sent,
+    StepRow,
+    TokenFilter,
+    TokenRow,
+)
 from .run import Run, RunPage
 from .runlog import ENGINE
 from .sending import send
@@ -198,6 +209,41 @@ class Steering:
     async def resume_queue(self, name: str) -> None:
         """Let them go on."""
         await self._opened.pause_queue(name_of(name, "queue"), False, self.clock.now())
+
+    # Schedules
+
+    async def list_schedules(self) -> list[ScheduleRow]:
+        """The schedules of all jobs that workers have told of, with when each ticks next."""
+        return await self._opened.list_schedules()
+
+    async def pause_schedule(self, job: str, name: str | None = None) -> list[ScheduleRow]:
+        """Start no runs by a schedule of this job, or by any of its, until it is resumed.
+
+        Raises `InvalidOption` if there is none.
+        """
+        return await self._pause_schedules(job, name, True)
+
+    async def resume_schedule(self, job: str, name: str | None = None) -> list[ScheduleRow]:
+        """Let it go on from now: what it would have started meanwhile isn't made up for."""
+        return await self._pause_schedules(job, name, False)
+
+    async def delete_schedules(self, job: str) -> None:
+        """Forget the schedules of a job that isn't there any more.
+
+        A worker that knows the job tells of them again when it starts.
+        """
+        await self._opened.set_schedules([name_of(job, "job")], [])
+
+    async def _pause_schedules(self, job: str, name: str | None, paused: bool) -> list[ScheduleRow]:
+        rows = await self._opened.list_schedules()
+        found = [row for row in rows if row.job == job and name in (None, row.name)]
+        if not found:
+            known = ", ".join(f"{row.job}: {row.name}" for row in rows) or "none"
+            raise InvalidOption("schedule", f"job {job!r:.80} has no such schedule (there are: {known:.500})")
+        for row in found:
+            await self._opened.pause_schedule(row.job, row.name, paused, self.clock.now())
+        keys = [(row.job, row.name) for row in found]
+        return [row for row in await self._opened.list_schedules() if (row.job, row.name) in keys]
 
     # Tokens
 

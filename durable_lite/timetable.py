@@ -116,7 +116,7 @@ class _Cron:
 
     def after(self, moment: float) -> float:
         # In the hour that comes twice an expression may answer with a time of its first half.
-        ticks = self._ticks_from(self._cron, datetime.fromtimestamp(moment, self.zone))
+        ticks = self._ticks_from(self._cron, datetime.fromtimestamp(math.floor(moment), self.zone))
         return next(at for tick in ticks if (at := tick.timestamp()) > moment)
 
     def last(self, moment: float) -> float | None:

@@ -16,6 +16,7 @@ from .exits import Exit, Failure, failure
 from .queues import queues
 from .run import run
 from .runs import runs
+from .schedules import schedules
 from .tokens import tokens
 from .web import web
 from .worker import worker
@@ -74,6 +75,7 @@ cli.add_command(runs)
 cli.add_command(tokens)
 cli.add_command(events)
 cli.add_command(queues)
+cli.add_command(schedules)
 cli.add_command(web)
 
 

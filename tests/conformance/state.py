@@ -20,6 +20,7 @@ async def everything(store: Store, *gone: str) -> dict[str, Any]:
         "next_due": await store.next_due(),
         "leases": sorted(await store.leases()),
         "queues": await store.list_queues(),
+        "schedules": await store.list_schedules(),
     }
     for id in sorted({*gone, *(row.id for row in rows)}):
         steps = await store.load_steps(id)
