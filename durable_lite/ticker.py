@@ -57,9 +57,10 @@ class Ticker:
         clock = self._engine.clock
         while True:
             self._look.clear()
+            due = math.inf
             if may():
                 await self._engine.persist(self.tick, may)
-            due = math.inf if self.next_at is None else self.next_at - clock.now()
+                due = due if self.next_at is None else self.next_at - clock.now()
             await self._engine.until(self._look, min(_LONGEST, max(TICK, due)))
 
     async def tick(self) -> None:
