@@ -253,7 +253,7 @@ async def test_what_cant_be_read_stops_nothing_else(make_store, caplog):
     """Written by another version of this job."""
     works = scheduled(Schedule(every="1h"))
     clock = VirtualClock()
-    async with make_store() as store, Process(store, clock, works) as process:
+    async with make_store() as store, Process(store, clock, works):
         rows = [*await store.list_schedules(), ScheduleRow("works", "moon", '{"moon": "full"}', "one", 5.0)]
         await store.set_schedules(["works"], rows)
         await clock.advance("2h")

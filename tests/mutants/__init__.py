@@ -288,6 +288,30 @@ MUTANTS = (
 """,
     ),
     Mutant(
+        "a tick that others have done is done again",
+        "stores/memory_schedules.py",
+        "if self._schedules.get((seen.job, seen.name)) != seen or seen.paused:",
+        "if seen.paused:",
+    ),
+    Mutant(
+        "SQLite: a tick that others have done is done again",
+        "stores/sqlite_schedules.py",
+        "if _find(cursor, seen.job, seen.name) != seen or seen.paused:",
+        "if seen.paused:",
+    ),
+    Mutant(
+        "a schedule ticks too early",
+        "ticker.py",
+        "        last = times.last(now)",
+        "        last = times.last(now + 0.5)",
+    ),
+    Mutant(
+        "what is caught up in batches ends with the first",
+        "ticker.py",
+        "done = before if runs and before is not None else now",
+        "done = now",
+    ),
+    Mutant(
         "writes are tried again as they failed",
         "guarded.py",
         "if next(iter(self._under_way)) != number:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ...events import EventType, RunEvent
@@ -11,7 +12,7 @@ from ...ports import Store
 from ...records import RunFilter, RunRow, StepRow, TokenFilter, TokenRow
 from ...status import FINAL, Status
 from .oracle import Oracle
-from .programs import expected
+from .programs import EVERY, expected
 
 __all__ = ["check_the_end"]
 
@@ -41,6 +42,7 @@ async def check_the_end(store: Store, oracle: Oracle) -> int:
     for token in tokens:
         _check_token(token, found[token.run_id].steps, oracle)
     _check_sent([ended.run for ended in found.values()], oracle)
+    _check_ticks([ended.run for ended in found.values()], oracle)
     return len(found)
 
 
@@ -118,3 +120,20 @@ def _check_sent(runs: Sequence[RunRow], oracle: Oracle) -> None:
         oracle.wrong("an event has started a job twice")
     if len(started) != oracle.started_by_events:
         oracle.wrong(f"events have started {len(started)} runs, not {oracle.started_by_events}")
+
+
+def _check_ticks(runs: Sequence[RunRow], oracle: Oracle) -> None:
+    """Each tick has started one run, none before its time; where all are caught up, none is missing."""
+    ticks: dict[str, list[float]] = {}
+    for run in runs:
+        trigger = json.loads(run.trigger)
+        if trigger.get("kind") == "schedule":
+            ticks.setdefault(trigger["name"], []).append(trigger["timestamp"])
+            if run.created_at < trigger["timestamp"]:
+                oracle.wrong(f"{run.id} was started before its time")
+    for name, found in ticks.items():
+        if len(found) != len(set(found)):
+            oracle.wrong(f"a tick of {name} has started two runs")
+    every = sorted(ticks.get("all", ()))
+    if any(later - tick != EVERY for tick, later in pairwise(every)):
+        oracle.wrong(f"ticks are missing: {every}")

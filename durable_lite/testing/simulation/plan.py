@@ -30,6 +30,7 @@ class Plan:
     workers: list[dict[str, Any]] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
     bad_weather: bool = True
+    schedules: bool = False
 
     @classmethod
     def random(cls, seed: int) -> Plan:
@@ -55,6 +56,7 @@ class Plan:
                 ["send", "complete", "complete", "complete", "cancel", "resume", "pause", "fork"]
             )
             plan.deeds.append(Deed(random.uniform(0, CHAOS), kind, random.randrange(9), random.randrange(9)))
+        plan.schedules = random.random() < 0.25
         plan.deeds.sort(key=lambda deed: deed.at)
         return plan
 

@@ -21,14 +21,29 @@ from typing import Any, Protocol
 from ...context import Context, current
 from ...errors import ChildFailed, TokenFailed, TokenTimeout
 from ...job import Job, job
-from ...on import Event
+from ...on import Event, Schedule
 from ...records import StepRow
 from ...retry import Retry
 
-__all__ = ["NAMES", "Program", "Stage", "Wrong", "expected", "make_jobs", "random_program"]
+__all__ = [
+    "EVERY",
+    "NAMES",
+    "SCHEDULES",
+    "Program",
+    "Stage",
+    "Wrong",
+    "expected",
+    "make_jobs",
+    "random_program",
+]
 
 Program = list[Any]
 NAMES = ("paid", "closed")  # of events
+EVERY = 3.0
+SCHEDULES = (
+    Schedule(every=EVERY, catch_up="all", name="all"),
+    Schedule(every=EVERY, catch_up="one", name="one"),
+)
 _AGAIN = Retry(max_attempts=9, min_delay="1s", max_delay="4s", jitter=False)
 
 
@@ -87,7 +102,7 @@ def random_program(random: Random, depth: int = 2, size: int = 3, *, waits: bool
     return program
 
 
-def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
+def make_jobs(stage: Callable[[], Stage], schedules: bool) -> list[Job[Any, Any]]:
     """The jobs that interpret programs; `stage` is that of the process that executes one."""
 
     @job("program", retry=_AGAIN)
@@ -97,6 +112,10 @@ def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
     @job("on-closed", on=Event("closed"))
     async def on_closed(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]
         return await ctx.step("note", perform, "note")
+
+    @job("ticks", on=SCHEDULES if schedules else ())
+    async def ticks(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]
+        return await ctx.step("work", perform, "work")
 
     async def perform(path: str, failures: int = 0) -> str:
         execution = current()._execution
@@ -148,7 +167,7 @@ def make_jobs(stage: Callable[[], Stage]) -> list[Job[Any, Any]]:
         stage().returned(run_id, _answer(verb, path), value)
         return value
 
-    return [program, on_closed]
+    return [program, on_closed, ticks]
 
 
 def _answer(verb: str, path: str) -> str:

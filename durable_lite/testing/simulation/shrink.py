@@ -37,10 +37,11 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
             candidate = copy.deepcopy(plan)
             del candidate.workers[number]
             yield candidate
-    if plan.bad_weather:
-        candidate = copy.deepcopy(plan)
-        candidate.bad_weather = False
-        yield candidate
+    for fact in ("bad_weather", "schedules"):
+        if getattr(plan, fact):
+            candidate = copy.deepcopy(plan)
+            setattr(candidate, fact, False)
+            yield candidate
     for number, deed in enumerate(plan.deeds):
         if deed.kind != "trigger":
             continue

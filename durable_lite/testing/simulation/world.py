@@ -73,7 +73,7 @@ class World:
         self.lives = 0
         self.workers: list[Process | None] = []
         self.runs: list[str] = []
-        self.jobs = make_jobs(self._stage)
+        self.jobs = make_jobs(self._stage, plan.schedules)
         self.client = self._process("client", Weather.fine(), {}, worker=False)
         self.restarts: set[asyncio.Task[None]] = set()
 
@@ -109,6 +109,8 @@ class World:
                 worker.freeze(False)
         await asyncio.gather(*self.restarts)
         await self.client.do(self.client.app.resume_queue(NARROW.name))
+        if self.plan.schedules:
+            await self._ticked()
         await self._ended()
         runs = await check_the_end(self.store, self.oracle)
         for worker in self.workers:
@@ -121,6 +123,17 @@ class World:
     async def _until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self.loop.time()))
         self.oracle.check()
+
+    async def _ticked(self) -> None:
+        """Let the schedules come as far as time has; then no more."""
+        come = self.client.clock.now()
+        over = self.loop.time() + _PATIENCE
+        while any(row.next_at <= come for row in await self.store.list_schedules()):
+            if self.loop.time() >= over:
+                self.oracle.wrong("a schedule stands still")
+            await asyncio.sleep(1)
+            self.oracle.check()
+        await self.client.do(self.client.app.pause_schedule("ticks"))
 
     async def _ended(self) -> None:
         over = self.loop.time() + _PATIENCE
