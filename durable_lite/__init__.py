@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .connections import Connection
 from .context import Context, RunInfo, current
 from .durable import Durable
 from .errors import (
@@ -33,6 +34,7 @@ from .errors import (
     TokenTimeout,
     TooLarge,
     UnknownJob,
+    UnresolvedAuth,
 )
 from .events import EventType, RunEvent
 from .job import Job, job
@@ -55,6 +57,7 @@ __all__ = [
     "Busy",
     "ChildFailed",
     "Conflict",
+    "Connection",
     "Context",
     "Durable",
     "DurableError",
@@ -93,6 +96,7 @@ __all__ = [
     "TokenTimeout",
     "TooLarge",
     "UnknownJob",
+    "UnresolvedAuth",
     "current",
     "job",
     "step",

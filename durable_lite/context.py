@@ -268,6 +268,17 @@ class Context:
         )
         return answer
 
+    # Other services
+
+    def connection(self, name: str) -> Any:
+        """The client of a connection that the job `requires`. `InvalidOption` if it doesn't."""
+        return self._execution.holdings.client(name)
+
+    @property
+    def auth(self) -> Any:
+        """The credentials that the job's `auth` resolver gave for this run; they are not to be stored."""
+        return self._execution.holdings.auth(self._execution.job)
+
     # Telling
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack, overload
 
 from .codec import MAX_VALUE_BYTES
+from .connections import Connections
 from .durations import count, flag, optional_seconds, seconds
 from .engine import Options, logger
 from .errors import DurableError, InvalidOption, InvalidPayload, KeyReused
 from .ids import IdMaker
-from .job import Job, Jobs, collect_jobs, collect_queues, find_job
+from .job import Job, Jobs, collect_connections, collect_jobs, collect_queues, find_job
 from .listeners import Listener, Listeners
 from .ports import Clock, Entropy, Offload, Store
 from .ports_system import SystemClock, SystemEntropy, default_offload
@@ -74,6 +75,10 @@ class Durable(Steering):
     ) -> None:
         self.jobs: dict[str, Job[Any, Any]] = collect_jobs(jobs)
         self.queues: dict[str, Queue] = collect_queues(jobs)
+        self.connections = Connections(self.look)
+        self._worker: Worker | None = None
+        for connection in collect_connections(jobs).values():
+            self.connections[connection.name] = connection.client
         self.options = Options(
             heartbeat_interval=seconds(heartbeat_interval, "heartbeat_interval"),
             stale_after=seconds(stale_after, "stale_after"),
@@ -108,7 +113,6 @@ class Durable(Steering):
         self._executes = flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
-        self._worker: Worker | None = None
         self._open = False
 
     # Life
@@ -155,6 +159,7 @@ class Durable(Steering):
         self._open = False
         await self.stop()
         await self._listeners.close()
+        await self.connections.close()
         if self._owns_store:
             await self.store.close()
 
@@ -194,7 +199,7 @@ class Durable(Steering):
             worker = Worker(
                 f"w{self._new_id()}", self.store, self.jobs, self.queues.values(), self._concurrency,
                 self.options, self.clock, self._entropy,
-                self._offload or default_offload(self._concurrency), self._listeners,
+                self._offload or default_offload(self._concurrency), self._listeners, self.connections,
             )  # fmt: skip
             await worker.start()
             self._worker = worker

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .awake import AwakeClock
+from .connections import Connections
 from .eager import EagerTasks
 from .errors import StoreError
 from .events import EventType, RunEvent
@@ -59,9 +60,11 @@ class Engine:
         listeners: Listeners,
         sweep: Callable[[], Awaitable[None]],
         jobs: dict[str, Job[Any, Any]],
+        connections: Connections,
     ) -> None:
         self.store, self.clock, self.entropy, self.offload = store, clock, entropy, offload
         self.options, self.listeners, self.sweep, self.jobs = options, listeners, sweep, jobs
+        self.connections = connections
         self.new_id = IdMaker(clock, entropy)
         self.heard = listeners.__len__  # falsy: nobody listens, so nothing need be told
         self.strict, self.max_value_bytes = options.strict, options.max_value_bytes

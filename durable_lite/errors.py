@@ -34,6 +34,7 @@ __all__ = [
     "TokenTimeout",
     "TooLarge",
     "UnknownJob",
+    "UnresolvedAuth",
 ]
 
 
@@ -69,6 +70,14 @@ class RetryAfter(DurableError):
         self.delay = seconds(delay, "RetryAfter(delay)")
         self.message = message or f"asked to retry after {self.delay:g} s"
         super().__init__(self.message)
+
+
+class UnresolvedAuth(DurableError):
+    """Raised by a job's auth resolver: there are no credentials for this run, which ends UNRESOLVED_AUTH.
+
+    The message is stored. What else a resolver raises is tried again as the job's `Retry` says, and of it
+    no more is stored than its class.
+    """
 
 
 # What an option, a key, a value or a payload may do wrong.

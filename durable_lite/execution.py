@@ -20,6 +20,7 @@ from .engine import Engine, logger
 from .errors import InvalidPayload, RunStopped, StoreError
 from .events import EventType
 from .guarded import GuardedWrites, Verb
+from .holdings import Holdings
 from .inflight import InFlight, Scope
 from .job import Job
 from .limits import TimeLimits
@@ -60,7 +61,7 @@ class Execution:
         self.waits, self.tokens, self.children = Waits(self), Tokens(self), Children(self)
         self.log = RunLog(claim.run, engine.clock, self.tell, engine.max_value_bytes)
         self.log.replays(logs, checkpoints)
-        self.context = Context(self)
+        self.context, self.holdings = Context(self), Holdings()
         self.cancel_callbacks: list[Callable[[], object]] = []
         self._guarded = GuardedWrites(engine, lambda: self.stop_reason not in (Stop.LOST, Stop.CANCELLED))
         self._signal: asyncio.Future[None] | None = None
@@ -129,6 +130,7 @@ class Execution:
         except InvalidPayload as error:
             self._unfit = error
             raise
+        await self.holdings.take(self.job, self.run, self.engine.connections)
         try:
             output = await self.job.call(self.context, payload)
         except SystemExit as error:
@@ -229,7 +231,7 @@ class Execution:
         plain = [] if self._replays else self._plain_awaits()
         for place in plain:
             self.warn(f"suspended at a plain await, which is cut off and done again on replay: {place}")
-        keep = engine.options.warm_runs > 0 and not plain and not self._replays
+        keep = engine.options.warm_runs > 0 and not plain and not self._replays and self.job.auth is None
         if not keep:
             self.stop(Stop.SUSPENDED)
             await self._unwind()
@@ -280,7 +282,8 @@ class Execution:
         retry, run = self.job.retry, self.run
         tries = self.attempt - run.first_attempt + 1
         if tries >= retry.max_attempts or failures.is_permanent(error, children=not retry.children):
-            await self._settle(Status.FAILED, EventType.FAILED, {"error": failures.brief(text)}, error=text)
+            status = Status.UNRESOLVED_AUTH if self.holdings.unresolved else Status.FAILED
+            await self._settle(status, EventType.FAILED, {"error": failures.brief(text)}, error=text)
             return
         asked = failures.retry_after(error)
         delay = retry.delay(tries, self.engine.entropy.uniform()) if asked is None else asked

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
+from .connections import Connection
 from .durations import count, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
 from .on import Event, Schedule
@@ -17,12 +18,13 @@ from .retry import Retry
 from .shapes import return_shape
 from .step import Duration
 
-__all__ = ["Job", "collect_jobs", "collect_queues", "find_job", "job", "manifest"]
+__all__ = ["Job", "collect_connections", "collect_jobs", "collect_queues", "find_job", "job", "manifest"]
 
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
 Start = Event | Schedule
+Auth = Callable[[Any], Awaitable[Any]]
 Jobs = Any  # a module, a Job, or any nesting of iterables of them
 
 
@@ -40,6 +42,8 @@ class Job(Generic[P, R]):
         max_duration: Duration = None,
         max_recoveries: int = 5,
         on: Start | Iterable[Start] = (),
+        requires: Iterable[str | Connection] = (),
+        auth: Auth | None = None,
     ) -> None:
         where = f"job {name!r}"
         if not inspect.iscoroutinefunction(fn):
@@ -55,6 +59,15 @@ class Job(Generic[P, R]):
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
         self.on = _starts(on, f"{where}: on")
+        if isinstance(requires, str):
+            raise InvalidOption(f"{where}: requires", f"expected a list of names, got {requires!r:.80}")
+        given = list(requires)
+        self.connections = tuple(one for one in given if isinstance(one, Connection))
+        names = [one.name if isinstance(one, Connection) else one for one in given]
+        self.requires = tuple(name_of(name, f"{where}: requires") for name in names)
+        if auth is not None and not inspect.iscoroutinefunction(auth):
+            raise InvalidOption(f"{where}: auth", "expected an async function of the run's facts")
+        self.auth = auth
         self.payload = PayloadType(fn, name)
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
@@ -87,6 +100,8 @@ def job(
     max_duration: Duration = None,
     max_recoveries: int = 5,
     on: Start | Iterable[Start] = (),
+    requires: Iterable[str | Connection] = (),
+    auth: Auth | None = None,
 ) -> JobMaker: ...
 
 
@@ -100,6 +115,10 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
       is `TIMED_OUT` with the code `poison`.
     * `on`: what starts it besides a trigger: an `Event`, a `Schedule`, or several.
+    * `requires`: connections that it uses, by name or as `Connection`; a worker without them leaves its
+      runs to others, and while nobody has them they are WAITING_ON_CONNECTIONS.
+    * `auth`: an async function of `ctx.run` that gets the credentials for a run, as `ctx.auth`, whenever it
+      starts or goes on; they are never stored. If it fails the run ends UNRESOLVED_AUTH.
 
     Raises `InvalidOption` naming what is wrong.
     """
@@ -145,6 +164,16 @@ def collect_queues(source: Jobs) -> dict[str, Queue]:
     return found
 
 
+def collect_connections(source: Jobs) -> dict[str, Connection]:
+    """The connections of modules and jobs, by name. Two of one name are an error."""
+    found: dict[str, Connection] = {}
+    of_jobs = (connection for job in _walk(source, Job) for connection in job.connections)
+    for one in (*_walk(source, Connection), *of_jobs):
+        if found.setdefault(one.name, one) is not one:
+            raise InvalidOption("jobs", f"two connections are named {one.name!r}")
+    return found
+
+
 def find_job(jobs: dict[str, Job[Any, Any]], wanted: Job[Any, Any] | str) -> Job[Any, Any]:
     """A job by itself or by name; `UnknownJob` lists the names there are."""
     name = wanted.name if isinstance(wanted, Job) else wanted
@@ -185,5 +214,5 @@ def _walk(source: Any, kind: type[T]) -> Iterable[T]:
     elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
         for inner in source:
             yield from _walk(inner, kind)
-    elif not isinstance(source, Job | Queue):
+    elif not isinstance(source, Job | Queue | Connection):
         raise InvalidOption("jobs", f"expected modules, @job functions or queues, got {source!r:.80}")

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar, NoReturn
 
 from .durations import count, flag, number, seconds, text
-from .errors import AbortRun, InvalidOption, InvalidPayload, KeyReused, NotSerializable, TooLarge
+from .errors import (
+    AbortRun,
+    InvalidOption,
+    InvalidPayload,
+    KeyReused,
+    NotSerializable,
+    TooLarge,
+    UnresolvedAuth,
+)
 
 __all__ = ["Retry", "never_retried"]
 
-_NEVER = (AbortRun, NotSerializable, TooLarge, KeyReused, InvalidPayload)
+_NEVER = (AbortRun, NotSerializable, TooLarge, KeyReused, InvalidPayload, UnresolvedAuth)
 
 
 def never_retried(exc: BaseException) -> bool:

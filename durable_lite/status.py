@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from .errors import Conflict
 
-__all__ = ["FINAL", "OTHERS", "RESUMABLE", "TRANSITIONS", "UNFINISHED", "Status", "check", "mermaid"]
+__all__ = ["FINAL", "OTHERS", "READY", "RESUMABLE", "TRANSITIONS", "UNFINISHED", "Status", "check", "mermaid"]
 
 
 class Status(StrEnum):
@@ -14,6 +14,7 @@ class Status(StrEnum):
 
     PENDING = "PENDING"
     QUEUED = "QUEUED"
+    WAITING_ON_CONNECTIONS = "WAITING_ON_CONNECTIONS"
     EXECUTING = "EXECUTING"
     STALE = "STALE"
     WAITING = "WAITING"
@@ -23,6 +24,7 @@ class Status(StrEnum):
     TIMED_OUT = "TIMED_OUT"
     EXPIRED = "EXPIRED"
     INVALID_PAYLOAD = "INVALID_PAYLOAD"
+    UNRESOLVED_AUTH = "UNRESOLVED_AUTH"
     MOVED = "MOVED"
 
 
@@ -33,6 +35,14 @@ TRANSITIONS: dict[Status | None, dict[Status, str]] = {
     None: {_S.PENDING: "trigger, replay, import", _S.WAITING: "import"},
     _S.PENDING: {
         _S.EXECUTING: "claim",
+        _S.QUEUED: "key or queue is taken",
+        _S.WAITING_ON_CONNECTIONS: "the worker has no such connection",
+        _S.EXPIRED: "ttl",
+        _S.CANCELLED: "cancel",
+        _S.MOVED: "export",
+    },
+    _S.WAITING_ON_CONNECTIONS: {
+        _S.EXECUTING: "claim by who has it",
         _S.QUEUED: "key or queue is taken",
         _S.EXPIRED: "ttl",
         _S.CANCELLED: "cancel",
@@ -50,6 +60,7 @@ TRANSITIONS: dict[Status | None, dict[Status, str]] = {
         _S.FAILED: "no attempt left, AbortRun",
         _S.TIMED_OUT: "max_duration, deadline, poison",
         _S.INVALID_PAYLOAD: "payload doesn't fit",
+        _S.UNRESOLVED_AUTH: "the auth resolver failed",
         _S.WAITING: "durable wait, back-off",
         _S.STALE: "heartbeat too old, worker gone",
         _S.PENDING: "release (graceful stop)",
@@ -67,14 +78,18 @@ TRANSITIONS: dict[Status | None, dict[Status, str]] = {
     _S.FAILED: {_S.PENDING: "resume"},
     _S.CANCELLED: {_S.PENDING: "resume"},
     _S.TIMED_OUT: {_S.PENDING: "resume"},
+    _S.UNRESOLVED_AUTH: {_S.PENDING: "resume"},
     _S.EXPIRED: {},
     _S.INVALID_PAYLOAD: {},
     _S.MOVED: {_S.PENDING: "import", _S.WAITING: "import"},
 }
 
-RESUMABLE = frozenset({_S.FAILED, _S.CANCELLED, _S.TIMED_OUT})
+RESUMABLE = frozenset({_S.FAILED, _S.CANCELLED, _S.TIMED_OUT, _S.UNRESOLVED_AUTH})
 FINAL = RESUMABLE | {_S.COMPLETED, _S.EXPIRED, _S.INVALID_PAYLOAD, _S.MOVED}
 UNFINISHED = frozenset(_S) - FINAL
+
+# Claimable, and never executed under this attempt.
+READY = frozenset({_S.PENDING, _S.WAITING_ON_CONNECTIONS})
 
 # A finished run with one of these still holds its idempotency key.
 KEEPS_KEY = frozenset({_S.COMPLETED, _S.MOVED})

@@ -162,6 +162,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    async def lack_connections(self, jobs: Sequence[str]) -> None:
+        """Make claimable PENDING runs of these jobs WAITING_ON_CONNECTIONS, which stay claimable."""
+
+    @abstractmethod
     async def next_due(self) -> float | None:
         """The earliest `ready_at` of a run that isn't claimable yet."""
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from .connections import Connections
 from .engine import Engine, Options, logger
 from .errors import StoreError
 from .execution import Execution, Stop
@@ -44,10 +45,13 @@ class Worker:
         entropy: Entropy,
         offload: Offload,
         listeners: Listeners,
+        connections: Connections,
     ) -> None:
         self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
         self.options, self.clock, self._queues = options, clock, tuple(queues)
-        self.engine = Engine(store, clock, entropy, offload, options, listeners, self._sweep, self.jobs)
+        self.engine = Engine(
+            store, clock, entropy, offload, options, listeners, self._sweep, self.jobs, connections
+        )
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
         self._warm: OrderedDict[str, Execution] = OrderedDict()
@@ -226,7 +230,11 @@ class Worker:
 
     async def _claim_some(self) -> bool:
         """Claim what there is room for; whether there may be more."""
-        room, names = self._free, list(self.jobs)
+        has, room = self.engine.connections.has, self._free
+        names = [job.name for job in self.jobs.values() if has(job.requires)]
+        if lacking := [name for name in self.jobs if name not in names]:
+            store = self.store
+            await self.engine.persist(lambda: store.lack_connections(lacking), lambda: not self._stopping)
         if not names:
             return False
         self.claiming, tries = True, 0

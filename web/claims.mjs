@@ -46,6 +46,23 @@ export async function claimRuns(t, worker, jobs, limit, now, via) {
   return { claims, changes: places.changes };
 }
 
+/** Claimable runs of these jobs that are PENDING. @param {Transaction} t @param {string[]} jobs @returns {Promise<Run[]>} */
+export async function unconnected(t, jobs) {
+  const index = t.objectStore("runs").index("job");
+  const found = await Promise.all(jobs.map((job) => done(index.getAll(under(job, "PENDING")))));
+  return found.flat().filter((run) => run.claimable);
+}
+
+/** @param {Transaction} t @param {string[]} jobs @returns {Promise<import("./records.mjs").Change[]>} */
+export async function lackConnections(t, jobs) {
+  const found = await unconnected(t, jobs);
+  for (const run of found) {
+    s.check(run.id, run.status, "WAITING_ON_CONNECTIONS");
+    put(t, { ...bare(run), status: "WAITING_ON_CONNECTIONS" });
+  }
+  return found.map(({ id }) => ({ run_id: id, claimable: false }));
+}
+
 /** Runs that are too late, that are due, that a rate lets start. @param {Places} places */
 async function letCome(places) {
   const { t, now } = places;

@@ -108,7 +108,7 @@ async function unstarted(t, { job, concurrency_key: key = null, on_busy = "queue
 export async function resume(t, id, now) {
   const [run, places] = [await existing(t, id), new Places(t, now)];
   if (!s.RESUMABLE.includes(run.status)) {
-    throw new s.Conflict(`run ${id} is ${run.status}: only FAILED, TIMED_OUT and CANCELLED runs resume`);
+    throw new s.Conflict(`run ${id} is ${run.status}: only ${s.RESUMABLE.toSorted().join(", ")} runs resume`);
   }
   const other = await holderOfKey(t, run.job, run.idempotency_key, now);
   if (other) throw new s.Conflict(`run ${id} can't resume: run ${other.id} has its idempotency key now`);

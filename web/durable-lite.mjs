@@ -325,7 +325,7 @@ export class Tab extends EventTarget {
   /** @param {string} manifest */
   know(manifest) {
     this.manifest = JSON.parse(manifest);
-    this.jobs = Object.keys(this.manifest ?? {});
+    this.jobs = Object.entries(this.manifest ?? {}).flatMap(([name, { executes }]) => (executes ? [name] : []));
     this.host.post({ op: "lead", on: this.leader.leads }); // it may have changed meanwhile
     this.look();
   }

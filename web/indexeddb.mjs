@@ -4,7 +4,7 @@
  */
 
 import { Bridge } from "./bridge.mjs";
-import { anyClaimable, anyWork, claimRuns } from "./claims.mjs";
+import { anyClaimable, anyWork, claimRuns, lackConnections, unconnected } from "./claims.mjs";
 import { Connection } from "./connection.mjs";
 import { create, CREATING, fork, resume } from "./creating.mjs";
 import { done, under } from "./database.mjs";
@@ -117,6 +117,12 @@ export class IndexedDBStore extends Connection {
     const { claims, changes } = await this.transact(ENDING, WRITE, (t) => claimRuns(t, worker, jobs, limit, now, via));
     this.announce(...changes);
     return claims;
+  }
+
+  /** @param {string[]} jobs */
+  async lack_connections(jobs) {
+    if (!(await this.transact("runs", "readonly", (t) => unconnected(t, jobs))).length) return;
+    this.announce(...(await this.transact("runs", WRITE, (t) => lackConnections(t, jobs))));
   }
 
   /** @returns {Promise<number | null>} */

@@ -67,7 +67,7 @@ export class Places {
   async limit(queue) {
     this.keep(queue);
     const limited = isLimited(queue) ? 1 : 0;
-    for (const status of ["PENDING", "WAITING", ...HOLDING]) {
+    for (const status of [...s.READY, "WAITING", ...HOLDING]) {
       await each(this.runs.index("status"), under(status), "next", (found) => {
         if (found.queue !== queue.name) return true;
         const held = HOLDING.includes(status) || (found.claimable && found.interrupted);
@@ -257,7 +257,7 @@ export class Places {
 
 /** Whether a run takes the concurrency key from one that holds it, which was never claimed. @param {Run} run @param {Run} holder */
 function goesBefore(run, holder) {
-  const unstarted = ["PENDING", "QUEUED"].includes(holder.status) && holder.started_at === null;
+  const unstarted = [...s.READY, "QUEUED"].includes(holder.status) && holder.started_at === null;
   return unstarted && holder.key_held === 1 && inOrder(run, holder) < 0;
 }
 

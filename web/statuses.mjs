@@ -2,10 +2,12 @@
 
 /** From which status a run may go to which; the same table as in Python, kept equal by a test. */
 export const TRANSITIONS = {
-  PENDING: ["EXECUTING", "QUEUED", "EXPIRED", "CANCELLED", "MOVED"],
+  PENDING: ["EXECUTING", "QUEUED", "WAITING_ON_CONNECTIONS", "EXPIRED", "CANCELLED", "MOVED"],
+  WAITING_ON_CONNECTIONS: ["EXECUTING", "QUEUED", "EXPIRED", "CANCELLED", "MOVED"],
   QUEUED: ["PENDING", "EXPIRED", "TIMED_OUT", "CANCELLED", "MOVED"],
   EXECUTING: [
-    ...["COMPLETED", "FAILED", "TIMED_OUT", "INVALID_PAYLOAD", "WAITING", "STALE", "PENDING", "CANCELLED", "MOVED"],
+    ...["COMPLETED", "FAILED", "TIMED_OUT", "INVALID_PAYLOAD", "UNRESOLVED_AUTH", "WAITING", "STALE", "PENDING"],
+    ...["CANCELLED", "MOVED"],
   ],
   STALE: ["EXECUTING", "CANCELLED", "MOVED"],
   WAITING: ["EXECUTING", "QUEUED", "CANCELLED", "MOVED"],
@@ -13,11 +15,14 @@ export const TRANSITIONS = {
   FAILED: ["PENDING"],
   CANCELLED: ["PENDING"],
   TIMED_OUT: ["PENDING"],
+  UNRESOLVED_AUTH: ["PENDING"],
   EXPIRED: [],
   INVALID_PAYLOAD: [],
   MOVED: ["PENDING", "WAITING"],
 };
-export const RESUMABLE = ["FAILED", "CANCELLED", "TIMED_OUT"];
+export const RESUMABLE = ["FAILED", "CANCELLED", "TIMED_OUT", "UNRESOLVED_AUTH"];
+/** Claimable, and never executed under this attempt. */
+export const READY = ["PENDING", "WAITING_ON_CONNECTIONS"];
 export const FINAL = [...RESUMABLE, "COMPLETED", "EXPIRED", "INVALID_PAYLOAD", "MOVED"];
 
 /** A finished run with one of these still holds its idempotency key. */

@@ -95,7 +95,10 @@ class Tab:
         await self.store.open()
         await self.app.start()
         self.app.pause(not self._leads)
-        return manifest(self.app.jobs)
+        known = json.loads(manifest(self.app.jobs))
+        for name, job in self.app.jobs.items():
+            known[name]["executes"] = self.app.connections.has(job.requires)
+        return json.dumps(known)
 
     def lead(self, on: bool) -> None:
         """Whether this tab holds the lock: only then it claims."""

@@ -176,6 +176,9 @@ class IndexedDBStore(Store):
         claims = await self._call("claim_runs", worker, list(jobs), limit, now, via)
         return [Claim(_row(RunRow, one["run"]), one["status"], one["fresh"]) for one in claims]
 
+    async def lack_connections(self, jobs: Sequence[str]) -> None:
+        await self._call("lack_connections", list(jobs))
+
     async def next_due(self) -> float | None:
         due: float | None = await self._call("next_due")
         return due

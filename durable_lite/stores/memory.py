@@ -34,6 +34,7 @@ from .rows import (
     is_news,
     key_taken,
     leaving,
+    not_resumable,
     order,
     recovered,
     token_taken,
@@ -100,6 +101,13 @@ class MemoryStore(MemorySchedules):
         ready = [row for row in self._runs.values() if row.claimable and row.job in known]
         ready.sort(key=order)
         return [self._claim(row, worker, now, via) for row in ready[:limit]]
+
+    async def lack_connections(self, jobs: Sequence[str]) -> None:
+        for row in list(self._runs.values()):
+            if row.claimable and row.status == Status.PENDING and row.job in jobs:
+                check(row.id, row.status, Status.WAITING_ON_CONNECTIONS)
+                self._runs[row.id] = row._replace(status=Status.WAITING_ON_CONNECTIONS)
+                self.announce(Change(row.id, claimable=False))
 
     def _let_come(self, now: float) -> None:
         """What time brings: runs that are too late, that are due, that a rate lets start."""
@@ -273,7 +281,7 @@ class MemoryStore(MemorySchedules):
     async def resume_run(self, run_id: str, now: float) -> RunRow:
         row = self._existing(run_id)
         if row.status not in RESUMABLE:
-            raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
+            raise not_resumable(run_id, row.status)
         if other := self._holder_of_key(row.job, row.idempotency_key, now):
             raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
         self._expire_key(row.job, row.idempotency_key, now)

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 
 from ..records import Change, QueueRow, QueueState, RunRow
-from ..status import FINAL, Status, check
+from ..status import FINAL, READY, Status, check
 from .memory_tables import MemoryTables
 from .rows import goes_before, is_limited, is_shared, order, rate_moment
 
@@ -204,4 +204,4 @@ class MemoryQueues(MemoryTables):
 
 def _is_unstarted(row: RunRow) -> bool:
     """Whether it has a slot, and was never claimed."""
-    return bool(row.slot) and row.started_at is None and row.status == Status.PENDING
+    return bool(row.slot) and row.started_at is None and row.status in READY

@@ -10,7 +10,7 @@ from .. import events as ev
 from ..errors import Conflict, StoreUnavailable
 from ..events import EventType
 from ..records import Created, Moved, NewRun, QueueRow, RunRow, ScheduleRow, StepRow, TokenRow
-from ..status import FINAL, Status, check
+from ..status import FINAL, READY, RESUMABLE, Status, check
 
 __all__ = [
     "answered",
@@ -26,6 +26,7 @@ __all__ = [
     "is_shared",
     "key_taken",
     "leaving",
+    "not_resumable",
     "order",
     "rate_moment",
     "recovered",
@@ -94,7 +95,7 @@ def is_shared(run: NewRun | RunRow, find: Callable[[str], RunRow | None]) -> boo
 
 def goes_before(row: RunRow, holder: RunRow) -> bool:
     """Whether a run takes the concurrency key from one that holds it, which was never claimed."""
-    unstarted = holder.status in (Status.PENDING, Status.QUEUED) and holder.started_at is None
+    unstarted = holder.status in (*READY, Status.QUEUED) and holder.started_at is None
     return unstarted and holder.key_held == 1 and order(row) < order(holder)
 
 
@@ -202,6 +203,10 @@ def goes_on(new: ScheduleRow, before: ScheduleRow | None) -> ScheduleRow:
         return new
     next_at = before.next_at if before.spec == new.spec else new.next_at
     return new._replace(next_at=next_at, last_at=before.last_at, paused=before.paused)
+
+
+def not_resumable(run_id: str, status: str) -> Conflict:
+    return Conflict(f"run {run_id} is {status}: only {', '.join(sorted(RESUMABLE))} runs resume")
 
 
 def too_early(run_id: str) -> StoreUnavailable:

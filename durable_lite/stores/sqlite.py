@@ -117,6 +117,11 @@ class SQLiteStore(SQLiteConnection):
         claims: list[Claim] = await self._write(claim)
         return claims
 
+    async def lack_connections(self, jobs: Sequence[str]) -> None:
+        lacking = [job for job in jobs if await self._rows(sql.ANY_UNCONNECTED, [job])]
+        if lacking:
+            await self._write(partial(writes.lack_connections, jobs=lacking))
+
     async def next_due(self) -> float | None:
         [moments] = await self._rows(sql.NEXT_DUE)
         return min((moment for moment in moments if moment is not None), default=None)

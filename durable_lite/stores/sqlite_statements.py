@@ -12,7 +12,7 @@ from ..records import (
     TokenRow,
     TriggerRow,
 )
-from ..status import UNFINISHED, Status
+from ..status import READY, UNFINISHED, Status
 
 
 def _insert(table: str, fields: tuple[str, ...]) -> str:
@@ -129,6 +129,13 @@ START_OVER = """
 SELECT 1 FROM queues
 WHERE period + (SELECT at FROM starts WHERE starts.queue = queues.name ORDER BY at LIMIT 1) <= ? LIMIT 1
 """
+_ready = ", ".join(f"'{status}'" for status in sorted(READY))
+_UNCONNECTED = f"claimable = 1 AND status = '{Status.PENDING}' AND job = ?"
+ANY_UNCONNECTED = f"SELECT 1 FROM runs INDEXED BY runs_job WHERE {_UNCONNECTED} LIMIT 1"
+LACK_CONNECTIONS = f"""
+UPDATE runs INDEXED BY runs_job SET status = '{Status.WAITING_ON_CONNECTIONS}' WHERE {_UNCONNECTED}
+RETURNING id
+"""
 ANY_CLAIMABLE = "SELECT 1 FROM runs INDEXED BY runs_claimable WHERE claimable = 1 AND job = ? LIMIT 1"
 PROMOTE = """
 UPDATE runs INDEXED BY runs_due SET claimable = 1 WHERE claimable = 0 AND ready_at <= ? AND gated = 0
@@ -197,7 +204,7 @@ DELETE FROM starts WHERE EXISTS (
 HOLDERS = f"SELECT {RUN} FROM runs INDEXED BY runs_key_held WHERE key_held > 0 AND concurrency_key = ?"
 LAST_UNSTARTED = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_slot
-WHERE slot = 1 AND queue = ? AND started_at IS NULL AND status = '{Status.PENDING}'
+WHERE slot = 1 AND queue = ? AND started_at IS NULL AND status IN ({_ready})
 ORDER BY priority, created_at DESC, id DESC LIMIT 1
 """
 # The first of those that have never started, or of the others: a rate is for the former.
@@ -232,7 +239,7 @@ ALL_STAND_IN_LINE = f"""
 UPDATE runs INDEXED BY runs_status
 SET status = '{Status.QUEUED}', claimable = 0, blocked = 'queue', slot = 0, ready_at = deadline,
     remaining = NULL
-WHERE queue = ? AND claimable = 1 AND interrupted = 0 AND status IN ('{Status.PENDING}', '{Status.WAITING}')
+WHERE queue = ? AND claimable = 1 AND interrupted = 0 AND status IN ({_ready}, '{Status.WAITING}')
 """
 
 # Steps, events, logs

@@ -30,7 +30,7 @@ from ..status import FINAL, KEEPS_KEY, OTHERS, RESUMABLE, Status, check
 from . import sqlite_queues as queues
 from . import sqlite_statements as sql
 from . import sqlite_waking as waits
-from .rows import deadline_passed, is_due, order, recovered, too_early
+from .rows import deadline_passed, is_due, not_resumable, order, recovered, too_early
 from .sqlite_create import create_runs
 from .sqlite_rows import change, existing_run, find, forget, holder_of_key, record, refusal
 
@@ -77,6 +77,11 @@ def claim_runs(
         best.sort(key=order)
     claims = [_claim(cursor, row, worker, now, via) for row in best[:limit]]
     return claims, (*changes, *(Change(claim.run.id, claimable=False) for claim in claims))
+
+
+def lack_connections(cursor: Cursor, jobs: Sequence[str]) -> tuple[None, Changes]:
+    found = [row for job in jobs for row in cursor.execute(sql.LACK_CONNECTIONS, (job,)).fetchall()]
+    return None, tuple(Change(id, claimable=False) for (id,) in found)
 
 
 def _let_come(cursor: Cursor, now: float) -> list[Change]:
@@ -271,7 +276,7 @@ def _cancel(cursor: Cursor, row: RunRow, now: float, data: dict[str, Any]) -> tu
 def resume_run(cursor: Cursor, run_id: str, now: float) -> tuple[RunRow, Changes]:
     row = existing_run(cursor, run_id)
     if row.status not in RESUMABLE:
-        raise Conflict(f"run {run_id} is {row.status}: only FAILED, TIMED_OUT and CANCELLED runs resume")
+        raise not_resumable(run_id, row.status)
     if other := holder_of_key(cursor, row.job, row.idempotency_key, now):
         raise Conflict(f"run {run_id} can't resume: run {other.id} has its idempotency key now")
     passed, attempt = row.deadline is not None and row.deadline <= now, row.attempt + 1

@@ -32,7 +32,8 @@ from tests.conformance.state import everything
 NOW = 1000.0
 
 # In this order `bring` can bring a run to each status: a claim takes whatever is claimable.
-CLAIMABLE_LAST = sorted(Status, key=lambda status: (status == Status.PENDING, status == Status.STALE))
+_LATE = (Status.STALE, Status.WAITING_ON_CONNECTIONS, Status.PENDING)
+CLAIMABLE_LAST = [*sorted(set(Status) - {*_LATE}), *_LATE]
 
 # The final statuses that the holder of a run gives it.
 SETTLED = FINAL - OTHERS
@@ -49,6 +50,7 @@ EVENT_OF = {
     Status.CANCELLED: EventType.CANCELLED,
     Status.TIMED_OUT: EventType.TIMED_OUT,
     Status.INVALID_PAYLOAD: EventType.FAILED,
+    Status.UNRESOLVED_AUTH: EventType.FAILED,
     Status.MOVED: EventType.MOVED,
     Status.WAITING: EventType.WAITING,
     Status.PENDING: EventType.RELEASED,
@@ -240,6 +242,10 @@ async def bring(store: Store, status: Status, id: str = "r", **fields: Any) -> R
     """Create a run and bring it to `status`; there must be nothing else to claim."""
     if status == Status.PENDING:
         return await create(store, id, **fields)
+    if status == Status.WAITING_ON_CONNECTIONS:
+        row = await create(store, id, **fields)
+        await store.lack_connections([row.job])
+        return await get(store, id)
     if status == Status.QUEUED:
         fields = {"queue": HELD} | fields
         await store.pause_queue(fields["queue"], True, NOW)
@@ -264,6 +270,10 @@ async def lead(store: Store, status: Status, id: str = "r") -> RunRow:
         row = await settle(store, id, Status.WAITING, ready_at=NOW)
         await store.pause_queue(row.queue, True, NOW)
         await look(store)
+        return await get(store, id)
+    if status == Status.WAITING_ON_CONNECTIONS:  # released, and then nobody has them
+        row = await settle(store, id, Status.PENDING)
+        await store.lack_connections([row.job])
         return await get(store, id)
     return await settle(store, id, status)
 

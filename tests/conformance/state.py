@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_lite.ports import Store
 from durable_lite.records import QueueRow, RunFilter, RunRow, TokenFilter
-from durable_lite.status import FINAL, Status
+from durable_lite.status import FINAL, READY, Status
 
 ALL = 10_000
 
@@ -56,7 +56,7 @@ def holds(seen: dict[str, Any]) -> None:
         assert [event.seq for event in of["events"]] == list(range(1, len(of["events"]) + 1)), row.id
         assert row.seq <= len(of["events"])
         assert (row.finished_at is not None) == (row.status in FINAL)
-        assert not row.claimable or row.status in (Status.PENDING, Status.WAITING, Status.STALE)
+        assert not row.claimable or row.status in (*READY, Status.WAITING, Status.STALE)
         assert {step.path for step in of["completed"] + of["open"]} == {
             found.path for found in of["checkpoints"]
         }
@@ -112,7 +112,7 @@ def _key_holds(rows: list[RunRow]) -> None:
     assert not line or holders, line
     own = [row for row in holders if row.key_held == 1]
     assert len(own) <= 1, own
-    if own and own[0].started_at is None and own[0].status in (Status.PENDING, Status.QUEUED):
+    if own and own[0].started_at is None and own[0].status in (*READY, Status.QUEUED):
         assert all(order(own[0]) < order(row) for row in line), (own, line)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from durable_lite.errors import Busy, Conflict
 from durable_lite.records import Created
-from durable_lite.status import FINAL, UNFINISHED, Status
+from durable_lite.status import FINAL, READY, UNFINISHED, Status
 from tests.conformance.build import (
     NOW,
     bring,
@@ -175,7 +175,7 @@ async def test_skip_answers_with_one_that_has_not_started(store, other, how):
         assert await everything(store, "a") == before
 
 
-@pytest.mark.parametrize("status", sorted(UNFINISHED - {Status.PENDING, Status.QUEUED}))
+@pytest.mark.parametrize("status", sorted(UNFINISHED - READY - {Status.QUEUED}))
 async def test_skip_queues_behind_those_that_have_started(store, status):
     await bring(store, status, "old", concurrency_key=KEY)
     [created] = await store.create_runs([busy("a", "skip")])

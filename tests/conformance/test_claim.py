@@ -6,7 +6,7 @@ import pytest
 
 from durable_lite.events import claimed, resumed
 from durable_lite.records import Claim, Lease
-from durable_lite.status import Status
+from durable_lite.status import READY, Status
 from tests.conformance.build import (
     NOW,
     beat,
@@ -17,6 +17,7 @@ from tests.conformance.build import (
     executing,
     get,
     ids,
+    limit,
     mark_stale,
     new_run,
     settle,
@@ -118,7 +119,7 @@ async def test_a_due_run_may_have_been_made_claimable_by_a_worker_that_does_not_
     assert await ids(store, now=NOW + 5) == ["r"]
 
 
-@pytest.mark.parametrize("status", sorted(set(Status) - {Status.PENDING, Status.STALE, Status.WAITING}))
+@pytest.mark.parametrize("status", sorted(set(Status) - READY - {Status.STALE, Status.WAITING}))
 async def test_a_run_that_is_not_claimable(store, status):
     await bring(store, status)
     before = await everything(store)
@@ -279,3 +280,42 @@ async def test_next_due_counts_what_is_due_until_a_claim_has_looked(store):
     assert await store.next_due() == NOW + 5
     await claim(store, now=NOW + 5)
     assert await store.next_due() is None
+
+
+async def test_runs_whose_job_lacks_connections(store, other):
+    """All can see why they don't start, and whoever has the connections can claim them."""
+    released = await executing(store, "c", priority=2)
+    await settle(store, "c", Status.PENDING)
+    await create(store, "late", ready_at=NOW + 5)
+    await create(store, "other", job="other")
+    for id, priority in (("a", 0), ("b", 1)):
+        await create(store, id, priority=priority)
+    before = {id: await get(store, id) for id in ("late", "other", "a", "b", "c")}
+    await store.lack_connections(["none", "job"])
+    for id, row in before.items():
+        waits = Status.PENDING if id in ("late", "other") else Status.WAITING_ON_CONNECTIONS
+        assert await get(other, id) == row._replace(status=waits)
+    again = await everything(store)
+    await other.lack_connections(["job"])
+    await other.lack_connections([])
+    assert await everything(store) == again
+    claims = await claim(other, limit=2)
+    assert [(one.run.id, one.status) for one in claims] == [
+        ("c", "WAITING_ON_CONNECTIONS"),
+        ("b", "WAITING_ON_CONNECTIONS"),
+    ]
+    assert claims[0].run.generation == released.generation + 2
+    assert (await get(store, "b")).status == Status.EXECUTING
+    await store.lack_connections(["job"])
+    assert (await get(store, "b")).status == Status.EXECUTING
+    await store.cancel_run("a", NOW)
+    assert (await get(store, "a")).status == Status.CANCELLED
+
+
+async def test_one_that_waits_for_connections_makes_way_for_whoever_goes_before(store):
+    await limit(store, concurrency=1)
+    await create(store, "a")
+    await store.lack_connections(["job"])
+    await create(store, "b", priority=1)
+    assert [(await get(store, id)).status for id in "ab"] == ["QUEUED", "PENDING"]
+    assert await ids(store) == ["b"]

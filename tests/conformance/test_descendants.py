@@ -33,7 +33,7 @@ from tests.conformance.state import everything
 async def generations(store):
     """Children of "r", which executes, and grandchildren, in every status that they can be brought to."""
     await executing(store)
-    for parent, statuses in (("r", CLAIMABLE_LAST[:-2]), ("EXECUTING", CLAIMABLE_LAST)):
+    for parent, statuses in (("r", CLAIMABLE_LAST[:-3]), ("EXECUTING", CLAIMABLE_LAST)):
         for status in statuses:
             id = status if parent == "r" else f"below {status}"
             awaited = 0 if status == Status.MOVED else len(id) % 2  # what is awaited can't move

@@ -31,7 +31,7 @@ from tests.conformance.state import everything
 
 async def test_a_new_store_is_empty(store):
     assert await everything(store) == {
-        "runs": [], "tokens": [], "next_due": None, "leases": [], "queues": [],
+        "runs": [], "tokens": [], "next_due": None, "leases": [], "queues": [], "schedules": [],
     }  # fmt: skip
     assert await claim(store) == []
     assert await store.purge(NOW, 10) == 0

@@ -23,7 +23,6 @@ from tests.conformance.build import (
     get,
     lead,
     log,
-    mark_stale,
     new_run,
     promise,
     settle,
@@ -37,7 +36,7 @@ from tests.conformance.build import (
 from tests.conformance.state import everything
 
 KEY = '["global","k"]'
-ARRIVED = dict.fromkeys((Status.EXECUTING, Status.STALE, Status.QUEUED), Status.PENDING)
+ARRIVED = dict.fromkeys(UNFINISHED - {Status.PENDING, Status.WAITING}, Status.PENDING)
 
 
 async def half_done(store, id="r", **fields):
@@ -154,7 +153,7 @@ async def test_a_run_arrives_with_all_it_has(store, status):
         await create(elsewhere, ready_at=ready_at, tags='["x", "y"]', idempotency_key=KEY)
     else:
         await half_done(elsewhere, idempotency_key=KEY, deadline=NOW + 500, max_duration=60.0, priority=3)
-    if status in (Status.STALE, Status.QUEUED):
+    if status in (Status.STALE, Status.QUEUED, Status.WAITING_ON_CONNECTIONS):
         await lead(elsewhere, status)
     if status == Status.WAITING:
         await settle(elsewhere, "r", status, attempt=2, error='{"type": "E"}', logs=(log(2),))
@@ -507,8 +506,8 @@ async def remains(store, id, match):
 
 async def let_go(store, status):
     """A parent of two that executes comes to another unfinished status."""
-    if status == Status.STALE:
-        await mark_stale(store)
+    if status in (Status.STALE, Status.WAITING_ON_CONNECTIONS):
+        await lead(store, status)
     elif status != Status.EXECUTING:
         wakes = Wakes(children=("a", "b"), all=True) if status == Status.WAITING else None
         await settle(store, "r", status, wakes=wakes)

@@ -23,7 +23,10 @@ QUEUE = QueueRow("q", concurrency=1)
 SOON = {"queue": "q", "deadline": NOW + 70, "expires_at": NOW + 80}  # a wait lasts until NOW + 60
 
 # No event says these: they come and go.
-SILENT = {("PENDING", "QUEUED"), ("WAITING", "QUEUED"), ("QUEUED", "PENDING")}
+SILENT = {
+    ("PENDING", "QUEUED"), ("WAITING", "QUEUED"), ("QUEUED", "PENDING"),
+    ("PENDING", "WAITING_ON_CONNECTIONS"), ("WAITING_ON_CONNECTIONS", "QUEUED"),
+}  # fmt: skip
 
 
 async def _claim(store, row):
@@ -48,6 +51,11 @@ def _looking(target, now, paused=None):
         return done
 
     return verb
+
+
+async def _lack(store, row):
+    await store.lack_connections(["job"])
+    return (await get(store)).status == Status.WAITING_ON_CONNECTIONS != row.status
 
 
 async def _mark_stale(store, row):
@@ -89,6 +97,7 @@ async def elsewhere(store):
 VERBS = {
     "claim": (_claim, Status.EXECUTING, set(Status)),
     "claim early": (_claim_early, Status.EXECUTING, set(Status) - {Status.WAITING}),
+    "lack connections": (_lack, Status.WAITING_ON_CONNECTIONS, set(Status)),
     "mark_stale": (_mark_stale, Status.STALE, set(Status)),
     "pause": (_looking(Status.QUEUED, NOW + 60, True), Status.QUEUED, set(Status)),
     "go on": (_looking(Status.PENDING, NOW, False), Status.PENDING, {Status.QUEUED}),
