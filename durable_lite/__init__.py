@@ -13,6 +13,7 @@ from .errors import (
     ChildFailed,
     Conflict,
     DurableError,
+    FetchFailed,
     InvalidDocument,
     InvalidOption,
     InvalidPayload,
@@ -48,6 +49,7 @@ from .step import step
 from .tokens import Token
 
 if TYPE_CHECKING:
+    from .fetching import Response
     from .timetable import Tick
 
 __version__ = "0.1.0"
@@ -63,6 +65,7 @@ __all__ = [
     "DurableError",
     "Event",
     "EventType",
+    "FetchFailed",
     "InvalidDocument",
     "InvalidOption",
     "InvalidPayload",
@@ -70,6 +73,7 @@ __all__ = [
     "KeyReused",
     "NotSerializable",
     "Queue",
+    "Response",
     "Retry",
     "RetryAfter",
     "Run",
@@ -104,8 +108,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Tick":  # it needs datetime, and most jobs don't
+    # What most jobs don't need isn't loaded with the package.
+    if name == "Tick":
         from .timetable import Tick
 
         return Tick
+    if name == "Response":
+        from .fetching import Response
+
+        return Response
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from . import keys
 from .calls import current_scope
-from .durations import count, moment, name_of, number, seconds
+from .durations import count, flag, moment, name_of, number, seconds
 from .errors import DurableError, InvalidOption, RunCancelled, SyncStepError
 from .inflight import Scope
 from .job import Job
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .execution import Execution
+    from .fetching import Response
 
 __all__ = ["Context", "RunInfo", "current"]
 
@@ -269,6 +270,41 @@ class Context:
         return answer
 
     # Other services
+
+    async def fetch(
+        self,
+        key: str,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        content: str | bytes | None = None,
+        idempotency_key: bool = False,
+        retry_on: Iterable[int | str] | None = None,
+        redact: Iterable[str] = (),
+        max_bytes: int | None = None,
+    ) -> Response:
+        """Send a request as a step, and record its answer: by httpx, in a tab by the page's `fetch`.
+
+        Without an answer, and after a status of `retry_on` (408, 425, 429, "5xx" unless given), it is tried
+        again as `ctx.options(retry=…)` says, by default as `Retry()`; a `Retry-After` is honoured, the last
+        failure is raised as `FetchFailed`. Other statuses are returned. `ctx.options(timeout=…)` is for each
+        try, 30 s by default.
+
+        `idempotency_key` sends a header of this name, the same at each try. Headers named in `redact`, and
+        cookies and credentials anyway, are recorded as "[redacted]"; the request isn't recorded. An answer of
+        more than `max_bytes` (at most and by default the application's `max_value_bytes`) is `TooLarge`.
+        Raises `InvalidOption` naming what is wrong.
+        """
+        from . import fetching
+
+        scope, path = self._place("fetch", key)
+        execution = self._execution
+        same = f"{execution.run_id}/{path}" if flag(idempotency_key, "idempotency_key") else None
+        request = fetching.request_of(method, url, headers, content, json, same)
+        rule = fetching.rule_of(retry_on, redact, max_bytes, execution.engine.max_value_bytes)
+        return await fetching.fetch(execution, scope, path, self._options, request, rule)
 
     def connection(self, name: str) -> Any:
         """The client of a connection that the job `requires`. `InvalidOption` if it doesn't."""

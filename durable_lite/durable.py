@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from .codec import MAX_VALUE_BYTES
 from .connections import Connections
@@ -14,7 +14,7 @@ from .ids import IdMaker
 from .job import Job, Jobs, collect_connections, collect_jobs, collect_queues, find_job
 from .listeners import Listener, Listeners
 from .ports import Clock, Entropy, Offload, Store
-from .ports_system import SystemClock, SystemEntropy, default_offload
+from .ports_system import DefaultFetch, SystemClock, SystemEntropy, default_offload
 from .queues import Queue
 from .records import Created, NewRun
 from .run import Run
@@ -22,6 +22,9 @@ from .steering import Steering
 from .step import Duration
 from .trigger import TriggerOptions, new_run
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .fetching import Fetch
 
 __all__ = ["Durable"]
 
@@ -72,6 +75,7 @@ class Durable(Steering):
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         offload: Offload | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.jobs: dict[str, Job[Any, Any]] = collect_jobs(jobs)
         self.queues: dict[str, Queue] = collect_queues(jobs)
@@ -109,7 +113,7 @@ class Durable(Steering):
         self._owns_store = isinstance(store, str)
         self._entropy = entropy or SystemEntropy()
         self._concurrency = count(concurrency, "concurrency")
-        self._offload = offload
+        self._offload, self._fetch = offload, fetch or DefaultFetch()
         self._executes = flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
@@ -160,6 +164,8 @@ class Durable(Steering):
         await self.stop()
         await self._listeners.close()
         await self.connections.close()
+        if isinstance(self._fetch, DefaultFetch):
+            await self._fetch.close()
         if self._owns_store:
             await self.store.close()
 
@@ -200,6 +206,7 @@ class Durable(Steering):
                 f"w{self._new_id()}", self.store, self.jobs, self.queues.values(), self._concurrency,
                 self.options, self.clock, self._entropy,
                 self._offload or default_offload(self._concurrency), self._listeners, self.connections,
+                self._fetch,
             )  # fmt: skip
             await worker.start()
             self._worker = worker

@@ -19,6 +19,7 @@ from .ports import Clock, Entropy, Offload, Store
 
 if TYPE_CHECKING:
     from .execution import Execution
+    from .fetching import Fetch
 
 __all__ = ["Engine", "Options", "logger", "resolve"]
 
@@ -61,10 +62,11 @@ class Engine:
         sweep: Callable[[], Awaitable[None]],
         jobs: dict[str, Job[Any, Any]],
         connections: Connections,
+        send: Fetch,
     ) -> None:
         self.store, self.clock, self.entropy, self.offload = store, clock, entropy, offload
         self.options, self.listeners, self.sweep, self.jobs = options, listeners, sweep, jobs
-        self.connections = connections
+        self.connections, self.send = connections, send
         self.new_id = IdMaker(clock, entropy)
         self.heard = listeners.__len__  # falsy: nobody listens, so nothing need be told
         self.strict, self.max_value_bytes = options.strict, options.max_value_bytes

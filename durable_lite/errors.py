@@ -12,6 +12,7 @@ __all__ = [
     "ChildFailed",
     "Conflict",
     "DurableError",
+    "FetchFailed",
     "InvalidDocument",
     "InvalidOption",
     "InvalidPayload",
@@ -172,6 +173,19 @@ class StepFailed(DurableError):
     def __init__(self, key: str, type: str, message: str) -> None:
         self.key, self.type, self.message = key, type, message
         super().__init__(f"step {key!r} failed: {type}: {message}")
+
+
+class FetchFailed(DurableError, ConnectionError):
+    """`ctx.fetch`: there was no answer, or none but such as ask to be tried again (`status`).
+
+    `request` is its method and address without the query; `delay` what the answer's `Retry-After` asked for.
+    """
+
+    _made_of = ("request", "status", "detail", "delay")
+
+    def __init__(self, request: str, status: int | None, detail: str, delay: float | None = None) -> None:
+        self.request, self.status, self.detail, self.delay = request, status, detail, delay
+        super().__init__(f"{request}: {detail}")
 
 
 class StepTimeout(DurableError, TimeoutError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import codec
-from .errors import AbortRun, ChildFailed, NotSerializable, RetryAfter, StepFailed, TooLarge
+from .errors import AbortRun, ChildFailed, FetchFailed, NotSerializable, RetryAfter, StepFailed, TooLarge
 from .retry import never_retried
 
 __all__ = ["brief", "describe", "event", "is_permanent", "rebuild", "retry_after"]
@@ -79,7 +79,8 @@ def is_permanent(error: BaseException, *, children: bool = False) -> bool:
 
 def retry_after(error: BaseException) -> float | None:
     """The delay that the error asks for, if it does."""
-    return max((leaf.delay for leaf in _leaves(error) if isinstance(leaf, RetryAfter)), default=None)
+    asked = [leaf.delay for leaf in _leaves(error) if isinstance(leaf, RetryAfter | FetchFailed)]
+    return max((delay for delay in asked if delay is not None), default=None)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

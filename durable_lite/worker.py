@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .connections import Connections
 from .engine import Engine, Options, logger
@@ -23,6 +23,9 @@ from .runlog import RunLog
 from .status import Status
 from .sweeps import LOOK, Sweeps
 from .ticker import Ticker
+
+if TYPE_CHECKING:
+    from .fetching import Fetch
 
 __all__ = ["Worker"]
 
@@ -46,11 +49,12 @@ class Worker:
         offload: Offload,
         listeners: Listeners,
         connections: Connections,
+        send: Fetch,
     ) -> None:
         self.id, self.store, self.jobs, self.concurrency = id, store, dict(jobs), concurrency
         self.options, self.clock, self._queues = options, clock, tuple(queues)
         self.engine = Engine(
-            store, clock, entropy, offload, options, listeners, self._sweep, self.jobs, connections
+            store, clock, entropy, offload, options, listeners, self._sweep, self.jobs, connections, send
         )
         self.executing: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each run that takes a slot
