@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import aclosing
 from typing import Any
@@ -51,6 +52,8 @@ class SystemFetch:
                 return Answer(response.status_code, str(response.url), headers, b"".join(parts))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failed(request, error) from None
+        finally:
+            await asyncio.sleep(0)  # iterators inside those of httpx that were left early end in a task
 
 
 def _failed(request: Request, error: Exception) -> FetchFailed:

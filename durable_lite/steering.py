@@ -214,7 +214,10 @@ class Steering:
 
     async def list_schedules(self) -> list[ScheduleRow]:
         """The schedules of all jobs that workers have told of, with when each ticks next."""
-        return await self._opened.list_schedules()
+        from .timetable import first
+
+        rows = await self._opened.list_schedules()
+        return [row._replace(next_at=first(row.spec, row.next_at)) for row in rows]
 
     async def pause_schedule(self, job: str, name: str | None = None) -> list[ScheduleRow]:
         """Start no runs by a schedule of this job, or by any of its, until it is resumed.
@@ -243,7 +246,7 @@ class Steering:
         for row in found:
             await self._opened.pause_schedule(row.job, row.name, paused, self.clock.now())
         keys = [(row.job, row.name) for row in found]
-        return [row for row in await self._opened.list_schedules() if (row.job, row.name) in keys]
+        return [row for row in await self.list_schedules() if (row.job, row.name) in keys]
 
     # Tokens
 

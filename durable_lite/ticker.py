@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, logger
-from .errors import DurableError
 from .job import Job
 from .on import Schedule
 from .ports import TICK
@@ -36,6 +35,7 @@ class Ticker:
         ]
         self._look = asyncio.Event()
         self._unreadable: set[str] = set()
+        self.behind = False  # there may be more to do at once
         self.next_at: float | None = None  # when it is due next, as far as it knows
 
     @property
@@ -59,32 +59,39 @@ class Ticker:
             self._look.clear()
             due = math.inf
             if may():
-                await self._engine.persist(self.tick, may)
+                while await self._engine.persist(self.tick, may):
+                    pass
                 due = due if self.next_at is None else self.next_at - clock.now()
             await self._engine.until(self._look, min(_LONGEST, max(TICK, due)))
 
-    async def tick(self) -> None:
-        """Start what is due, and see when the next tick is."""
-        while True:
-            rows = [row for row in await self._engine.store.list_schedules() if self._is_ours(row)]
-            now = self._engine.clock.now()
-            self.next_at = min((row.next_at for row in rows), default=None)
-            if self.next_at is None or self.next_at > now:
-                return
-            for row in rows:
-                if row.next_at <= now:
-                    await self._move_on(row, now)
+    async def tick(self) -> bool:
+        """Start what is due, a batch at most of each schedule; whether there is more to do at once."""
+        clock, was_behind = self._engine.clock, self.behind
+        rows, now = await self._rows(), clock.now()
+        for row in rows:
+            if row.next_at <= now:
+                await self._move_on(row, now)
+        if any(row.next_at <= now for row in rows):
+            rows = await self._rows()
+        self.next_at = min((row.next_at for row in rows), default=None)
+        self.behind = self.next_at is not None and self.next_at <= clock.now()
+        if was_behind and not self.behind:
+            self._engine.slot_freed()  # whoever waits until nothing is left to do
+        return self.behind
+
+    async def _rows(self) -> list[ScheduleRow]:
+        return [row for row in await self._engine.store.list_schedules() if self._is_ours(row)]
 
     def _is_ours(self, row: ScheduleRow) -> bool:
         return row.job in self._jobs and not row.paused and row.spec not in self._unreadable
 
     async def _move_on(self, row: ScheduleRow, now: float) -> None:
         """If others did so meanwhile the store says no, which is as well."""
-        from .timetable import timetable
+        from .timetable import UNREADABLE, timetable
 
         try:
             times = timetable(row.spec)
-        except (DurableError, LookupError, ValueError) as error:  # of another version of this job
+        except UNREADABLE as error:
             logger.error("schedule %s of %s can't be read: %s", row.name, row.job, error)
             self._unreadable.add(row.spec)
             return

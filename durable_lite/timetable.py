@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from .brief import described
 from .durations import MAX_NAME, seconds
-from .errors import InvalidOption
+from .errors import DurableError, InvalidOption
 from .step import Duration
 
-__all__ = ["Tick", "Timetable", "cron_spec", "every_spec", "text", "timetable"]
+__all__ = ["UNREADABLE", "Tick", "Timetable", "cron_spec", "every_spec", "first", "text", "timetable"]
 
 _SHORTEST = 1.0  # seconds
 # How far back to look for the last tick; nothing ticks less often than the last says.
@@ -34,6 +34,10 @@ class Tick:
     last_timestamp: datetime | None = None
 
 
+# What comes of a text that another version of the code has written.
+UNREADABLE = (DurableError, ArithmeticError, LookupError, TypeError, ValueError)
+
+
 class Timetable(Protocol):
     """The ticks of one schedule, in seconds since the epoch."""
 
@@ -44,6 +48,14 @@ class Timetable(Protocol):
 
     def last(self, moment: float) -> float | None:
         """The last tick at or before a moment."""
+
+
+def first(spec: str, moment: float) -> float:
+    """The first tick at or after a moment; the moment itself, if the text can't be read here."""
+    try:
+        return timetable(spec).after(math.nextafter(moment, -math.inf))
+    except UNREADABLE:
+        return moment
 
 
 def text(moment: float, zone: tzinfo) -> str:
@@ -130,6 +142,8 @@ class _Cron:
 
 
 def _zone(tz: str) -> tzinfo:
+    if tz == "UTC":  # which no list of zones is needed for
+        return UTC
     try:
         return ZoneInfo(tz)
     except (KeyError, ValueError, OSError):  # the last: a folder of that name

@@ -222,7 +222,7 @@ class Worker:
             while self._may_claim and await self._claim_some():
                 pass
             due = await self.engine.persist(self.store.next_due, lambda: not self._stopping)
-            if not self._tasks and not self._claim_now.is_set():
+            if not self._tasks and not self._claim_now.is_set() and not self.ticker.behind:
                 self._idle.set()
             wait = _FALLBACK if self.store.announces_all else self.options.heartbeat_interval
             if due is not None:

@@ -23,6 +23,7 @@ BLOCK = re.compile(r"<!-- help: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 MEANINGS = {
     Status.PENDING: "created, resumed or released; waits for a worker, or for its `delay`",
     Status.QUEUED: "due, but its concurrency key is taken, or its queue full or paused",
+    Status.WAITING_ON_CONNECTIONS: "no worker has a connection that its job `requires`",
     Status.EXECUTING: "a worker holds it and sends heartbeats",
     Status.STALE: "its worker is gone, or silent for `stale_after`; any worker may take it",
     Status.WAITING: "a durable wait, a token, an event, a child, a back-off; it holds no slot and no memory",
@@ -32,6 +33,7 @@ MEANINGS = {
     Status.TIMED_OUT: "`max_duration` or `deadline` has passed, or its workers died, `max_recoveries` times",
     Status.EXPIRED: "its `ttl` passed before it started",
     Status.INVALID_PAYLOAD: "its payload doesn't fit the job's annotation",
+    Status.UNRESOLVED_AUTH: "its job's `auth` resolver got no credentials for it",
     Status.MOVED: "handed over to another store; it may come back",
 }
 

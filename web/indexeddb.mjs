@@ -171,7 +171,7 @@ export class IndexedDBStore extends Connection {
    * @param {string[] | null} jobs
    */
   async outlook(jobs) {
-    return this.transact([...PLACES, "leases", "schedules"], "readonly", async (t) => {
+    return this.transact([...PLACES, "leases", "schedules", "meta"], "readonly", async (t) => {
       const claimable = await anyClaimable(t, jobs);
       const moments = [await nextDue(t), await nextTick(t, jobs)].filter((at) => at !== null);
       const due = moments.length ? Math.min(...moments) : null;

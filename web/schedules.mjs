@@ -14,12 +14,13 @@ const LOOK = { run_id: null, claimable: true };
 export const listSchedules = (t) => done(t.objectStore("schedules").getAll());
 
 /**
- * When the next of them ticks, of these jobs (null: of any).
+ * When the next of them ticks, of these jobs (null: of those that the last worker knew).
  * @param {Transaction} t
  * @param {string[] | null} jobs
  */
 export async function nextTick(t, jobs) {
-  const rows = (await listSchedules(t)).filter((row) => !row.paused && (jobs?.includes(row.job) ?? true));
+  const known = jobs ?? Object.keys(JSON.parse((await done(t.objectStore("meta").get("manifest")))?.value ?? "{}"));
+  const rows = (await listSchedules(t)).filter((row) => !row.paused && known.includes(row.job));
   return rows.length ? Math.min(...rows.map((row) => row.next_at)) : null;
 }
 

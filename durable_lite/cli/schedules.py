@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 
 import click
 from rich.text import Text
@@ -12,7 +11,7 @@ from ..durable import Durable
 from ..records import ScheduleRow
 from .options import Database, db_option, json_option, opened
 from .safe import json_text, visible
-from .screen import output_console
+from .screen import moment, output_console
 from .tables import table
 
 __all__ = ["schedules"]
@@ -20,7 +19,7 @@ __all__ = ["schedules"]
 
 @click.group()
 def schedules() -> None:
-    """List schedules, pause and resume them."""
+    """List schedules, pause, resume and forget them."""
 
 
 @schedules.command("list")
@@ -96,11 +95,8 @@ def _show(found: list[ScheduleRow], now: float) -> None:
     for row in found:
         state = "paused" if row.paused else "overdue" if row.next_at < now - 60 else ""
         shown.add_row(
-            Text(visible(row.job)), Text(visible(row.name)), "" if row.paused else _moment(row.next_at),
-            _moment(row.last_at), row.catch_up, Text(state, style="yellow"),
+            Text(visible(row.job)), Text(visible(row.name)), "" if row.paused else moment(row.next_at),
+            "" if row.last_at is None else moment(row.last_at), Text(visible(row.catch_up)),
+            Text(state, style="yellow"),
         )  # fmt: skip
     output_console().print(shown)
-
-
-def _moment(at: float | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}"
