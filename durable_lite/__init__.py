@@ -14,9 +14,11 @@ from .errors import (
     Conflict,
     DurableError,
     FetchFailed,
+    InvalidDelivery,
     InvalidDocument,
     InvalidOption,
     InvalidPayload,
+    InvalidSignature,
     KeyReused,
     NotSerializable,
     RetryAfter,
@@ -35,11 +37,12 @@ from .errors import (
     TokenTimeout,
     TooLarge,
     UnknownJob,
+    UnknownWebhook,
     UnresolvedAuth,
 )
 from .events import EventType, RunEvent
 from .job import Job, job
-from .on import Event, Schedule
+from .on import Event, Schedule, Webhook
 from .queues import Queue
 from .retry import Retry
 from .run import Run, RunPage
@@ -51,6 +54,7 @@ from .tokens import Token
 if TYPE_CHECKING:
     from .fetching import Response
     from .timetable import Tick
+    from .webhooks import Delivery
 
 __version__ = "0.1.0"
 
@@ -61,14 +65,17 @@ __all__ = [
     "Conflict",
     "Connection",
     "Context",
+    "Delivery",
     "Durable",
     "DurableError",
     "Event",
     "EventType",
     "FetchFailed",
+    "InvalidDelivery",
     "InvalidDocument",
     "InvalidOption",
     "InvalidPayload",
+    "InvalidSignature",
     "Job",
     "KeyReused",
     "NotSerializable",
@@ -100,7 +107,9 @@ __all__ = [
     "TokenTimeout",
     "TooLarge",
     "UnknownJob",
+    "UnknownWebhook",
     "UnresolvedAuth",
+    "Webhook",
     "current",
     "job",
     "step",
@@ -117,4 +126,8 @@ def __getattr__(name: str) -> Any:
         from .fetching import Response
 
         return Response
+    if name == "Delivery":
+        from .webhooks import Delivery
+
+        return Delivery
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

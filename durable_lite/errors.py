@@ -13,9 +13,11 @@ __all__ = [
     "Conflict",
     "DurableError",
     "FetchFailed",
+    "InvalidDelivery",
     "InvalidDocument",
     "InvalidOption",
     "InvalidPayload",
+    "InvalidSignature",
     "KeyReused",
     "NotSerializable",
     "Problem",
@@ -35,6 +37,7 @@ __all__ = [
     "TokenTimeout",
     "TooLarge",
     "UnknownJob",
+    "UnknownWebhook",
     "UnresolvedAuth",
 ]
 
@@ -102,6 +105,36 @@ class InvalidDocument(DurableError, ValueError):
     def __init__(self, path: str, detail: str) -> None:
         self.path, self.detail = path, detail
         super().__init__(f"{path}: {detail}")
+
+
+class InvalidDelivery(DurableError, ValueError):
+    """A delivery to a webhook is signed well, but can't be taken; nothing was stored."""
+
+    _made_of = ("webhook", "detail")
+
+    def __init__(self, webhook: str, detail: str) -> None:
+        self.webhook, self.detail = webhook, detail
+        super().__init__(f"delivery to webhook {webhook!r}: {detail}")
+
+
+class InvalidSignature(DurableError):
+    """A delivery isn't from whoever has the secret, or not of now; `detail` says what is wrong with it."""
+
+    _made_of = ("detail",)
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(detail)
+
+
+class UnknownWebhook(DurableError, LookupError):
+    """No job is on a webhook of this name."""
+
+    _made_of = ("webhook",)
+
+    def __init__(self, webhook: str) -> None:
+        self.webhook = webhook
+        super().__init__(f"no job is on a webhook {webhook!r:.80}")
 
 
 class NotSerializable(DurableError, TypeError):

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from .connections import Connection
 from .durations import count, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
-from .on import Event, Schedule
+from .on import Event, Schedule, Webhook
 from .payloads import PayloadType
 from .queues import Queue
 from .retry import Retry
@@ -23,7 +23,7 @@ __all__ = ["Job", "collect_connections", "collect_jobs", "collect_queues", "find
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
-Start = Event | Schedule
+Start = Event | Schedule | Webhook
 Auth = Callable[[Any], Awaitable[Any]]
 Jobs = Any  # a module, a Job, or any nesting of iterables of them
 
@@ -114,7 +114,7 @@ def job(name: Any = None, /, **policies: Any) -> Any:
     * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
       is `TIMED_OUT` with the code `poison`.
-    * `on`: what starts it besides a trigger: an `Event`, a `Schedule`, or several.
+    * `on`: what starts it besides a trigger: an `Event`, a `Schedule`, a `Webhook`, or several.
     * `requires`: connections that it uses, by name or as `Connection`; a worker without them leaves its
       runs to others, and while nobody has them they are WAITING_ON_CONNECTIONS.
     * `auth`: an async function of `ctx.run` that gets the credentials for a run, as `ctx.auth`, whenever it
@@ -198,7 +198,7 @@ def manifest(jobs: dict[str, Job[Any, Any]]) -> str:
 def _starts(on: Any, option: str) -> tuple[Start, ...]:
     given = tuple(on) if isinstance(on, Iterable) and not isinstance(on, str) else (on,)
     if bad := [one for one in given if not isinstance(one, Start)]:
-        raise InvalidOption(option, f"expected Event(…) or Schedule(…), got {bad[0]!r:.80}")
+        raise InvalidOption(option, f"expected Event(…), Schedule(…) or Webhook(…), got {bad[0]!r:.80}")
     names = [one.name for one in given if isinstance(one, Schedule)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InvalidOption(option, f"two schedules are named {twice[0]!r}")

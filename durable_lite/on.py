@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .durations import name_of
+from .durations import name_of, seconds
 from .errors import InvalidOption
 from .matching import filter_text
 from .step import Duration
 
-__all__ = ["Event", "Schedule"]
+__all__ = ["Event", "Schedule", "Webhook"]
 
 _CATCH_UP = ("one", "all", "none")
 
@@ -79,3 +80,57 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"Schedule({self.name!r})"
+
+
+class Webhook:
+    """Deliveries to the webhook of this name start the job, once each; its payload is a `Delivery`.
+
+    * `secret`: the text that the sender has given, or several while it is changed.
+    * `verify`: how deliveries are signed: `"stripe"`, `"github"` or `"standard"` (Standard Webhooks); by
+      default as the name says, else standard. Or a function `(headers, body)`, async or not, that returns
+      the delivery's id or raises `InvalidSignature`; then there is no `secret`.
+    * `match`: a filter on the body's fields, as `Event` has it.
+    * `tolerance`: how far from now a signed time may be.
+
+    Raises `InvalidOption`, without showing the secret.
+    """
+
+    __slots__ = ("match", "name", "secrets", "tolerance", "verify")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        secret: str | Iterable[str] | None = None,
+        verify: str | Callable[..., Any] | None = None,
+        match: dict[str, Any] | None = None,
+        tolerance: Duration = "5m",
+    ) -> None:
+        from .signatures import SCHEMES, check_secret
+
+        self.name = name_of(name, "name of a webhook")
+        where = f"Webhook({name!r})"
+        self.verify = (name if name in SCHEMES else "standard") if verify is None else verify
+        self.match = filter_text(match, f"{where}: match")
+        self.tolerance = seconds(tolerance, f"{where}: tolerance")
+        self.secrets: tuple[str, ...] = ()
+        if callable(self.verify):
+            if secret is not None:
+                raise InvalidOption(f"{where}: secret", "is for a scheme; your verify function has its own")
+            return
+        if self.verify not in SCHEMES:
+            known = ", ".join(map(repr, SCHEMES))
+            raise InvalidOption(f"{where}: verify", f"expected a function or one of {known}")
+        listed = isinstance(secret, Iterable) and not isinstance(secret, str | bytes)
+        given: tuple[Any, ...] = tuple(secret or ()) if listed else (secret,) if secret else ()
+        if not given:
+            raise InvalidOption(f"{where}: secret", "is needed: a delivery could be from anybody")
+        for one in given:
+            try:
+                check_secret(self.verify, one)
+            except InvalidOption as error:
+                raise InvalidOption(f"{where}: secret", error.detail) from None
+        self.secrets = given
+
+    def __repr__(self) -> str:
+        return f"Webhook({self.name!r})"

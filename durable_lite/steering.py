@@ -196,6 +196,20 @@ class Steering:
             self._opened, event_id, name, text, self.clock.now(), self._new_id, self.options.environment
         )
 
+    async def receive_webhook(self, name: str, headers: Mapping[str, str], body: bytes) -> Sent:
+        """Take a delivery: start the jobs that are on this webhook, and wake runs that wait for the event
+        `webhook.<name>` (its payload: id, webhook, headers, and `data`, the body read as JSON).
+
+        Once for its id, as `send_event`. `body` is as it came, byte by byte. Raises `UnknownWebhook`,
+        `InvalidSignature`, `InvalidDelivery`, `TooLarge`; nothing is stored then.
+        """
+        from .webhooks import receive
+
+        return await receive(
+            self._opened, self.jobs.values(), name, headers, body, self.clock.now(), self._new_id,
+            self.options.environment, self.options.max_value_bytes,
+        )  # fmt: skip
+
     # Queues
 
     async def list_queues(self) -> list[QueueState]:

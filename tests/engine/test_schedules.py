@@ -264,7 +264,7 @@ async def test_what_cant_be_read_stops_nothing_else(make_store, caplog):
 
 def test_mistakes_are_named():
     with pytest.raises(
-        InvalidOption, match=r"job 'works': on: expected Event\(…\) or Schedule\(…\), got '0 9"
+        InvalidOption, match=r"job 'works': on: expected Event\(…\), Schedule\(…\) or Webhook\(…\), got '0 9"
     ):
         scheduled("0 9 * * 1")
     with pytest.raises(InvalidOption, match="job 'works': on: two schedules are named 'every 1h'"):
