@@ -49,6 +49,8 @@ class Durable(Steering):
     * `warm_runs`: how many suspended runs keep their coroutine, so that they go on without replay.
     * `max_value_bytes`: the most that one output or payload may take.
     * `retain`: remove runs that finished longer ago, say `"30d"`; by default they stay.
+    * `versions`: `"known"`: take up runs of those versions only that the code here has of a job, or
+      `accepts`; `"any"`: of all.
     * `always_replay`: for tests: every step is followed by a replay from the top.
 
     Every option is checked: `InvalidOption` names the wrong one.
@@ -72,6 +74,7 @@ class Durable(Steering):
         max_value_bytes: int = MAX_VALUE_BYTES,
         always_replay: bool = False,
         retain: Duration = None,
+        versions: str = "any",
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         offload: Offload | None = None,
@@ -94,11 +97,14 @@ class Durable(Steering):
             always_replay=flag(always_replay, "always_replay"),
             retain=optional_seconds(retain, "retain"),
             environment=environment,
+            known_versions=versions == "known",
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
             raise InvalidOption(
                 "stale_after", "must be at least twice heartbeat_interval, so that a late beat does no harm"
             )
+        if versions not in ("any", "known"):
+            raise InvalidOption("versions", f"{versions!r:.80} is neither 'any' nor 'known'")
         if environment is not None and not isinstance(environment, str):
             raise InvalidOption("environment", f"expected a str, got {type(environment).__name__}")
         self.clock = clock or SystemClock()

@@ -46,6 +46,7 @@ class Options(NamedTuple):
     always_replay: bool = False
     retain: float | None = None
     environment: str | None = None
+    known_versions: bool = False
 
 
 class Engine:

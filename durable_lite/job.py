@@ -39,6 +39,7 @@ class Job(Generic[P, R]):
         retry: Retry | None = None,
         queue: str | Queue = "default",
         version: str | None = None,
+        accepts: Iterable[str | None] = (),
         max_duration: Duration = None,
         max_recoveries: int = 5,
         on: Start | Iterable[Start] = (),
@@ -55,6 +56,9 @@ class Job(Generic[P, R]):
         self.limits = queue if isinstance(queue, Queue) else None
         self.queue = queue.name if isinstance(queue, Queue) else name_of(queue, f"{where}: queue")
         self.version = None if version is None else name_of(version, f"{where}: version")
+        if isinstance(accepts, str):
+            raise InvalidOption(f"{where}: accepts", f"expected a list of versions, got {accepts!r:.80}")
+        self.accepts = {self.version, *(one and name_of(one, f"{where}: accepts") for one in accepts)}
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
@@ -97,6 +101,7 @@ def job(
     retry: Retry | None = None,
     queue: str | Queue = "default",
     version: str | None = None,
+    accepts: Iterable[str | None] = (),
     max_duration: Duration = None,
     max_recoveries: int = 5,
     on: Start | Iterable[Start] = (),
@@ -110,7 +115,8 @@ def job(name: Any = None, /, **policies: Any) -> Any:
 
     * `retry`: of the whole run, by default 3 attempts; finished steps aren't done again.
     * `queue`: the queue its runs wait in, by name or as a `Queue` with limits.
-    * `version`: stored with each run, as `ctx.run.version`.
+    * `version`: stored with each run, as `ctx.run.version`. `accepts`: which others a worker takes up,
+      that takes up `versions="known"` only; None is no version.
     * `max_duration`: awake executing time over all attempts; then the run is `TIMED_OUT`.
     * `max_recoveries`: claims in a row after a worker died, without a new checkpoint; then the run
       is `TIMED_OUT` with the code `poison`.

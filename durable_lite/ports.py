@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from .store import EVENT_TTL, VERBS, Store
+from .store import EVENT_TTL, VERBS, Store, Versions
 
-__all__ = ["EVENT_TTL", "TICK", "VERBS", "Clock", "Entropy", "Offload", "Store", "Timer"]
+__all__ = ["EVENT_TTL", "TICK", "VERBS", "Clock", "Entropy", "Offload", "Store", "Timer", "Versions"]
 
 T = TypeVar("T")
 

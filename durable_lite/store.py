@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .events import RunEvent
 from .records import (
@@ -33,9 +33,12 @@ from .records import (
     TriggerRow,
 )
 
-__all__ = ["EVENT_TTL", "VERBS", "Store"]
+__all__ = ["EVENT_TTL", "VERBS", "Store", "Versions"]
 
 logger = logging.getLogger("durable_lite")
+
+# By the names of jobs; "" are runs without a version.
+Versions = Mapping[str, Sequence[str]]
 
 # For so many seconds an event's id is known.
 EVENT_TTL = 30 * 86_400.0
@@ -147,9 +150,11 @@ class Store(ABC):
 
     @abstractmethod
     async def claim_runs(
-        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-    ) -> list[Claim]:
-        """Take up to `limit` claimable runs of `jobs` by (priority desc, created_at, id).
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+        versions: Versions | None = None,
+    ) -> list[Claim]:  # fmt: skip
+        """Take up to `limit` claimable runs of `jobs` by (priority desc, created_at, id); only those of
+        these `versions` of a job, if it has an entry there.
 
         First whatever has its `expires_at` at or before `now` and hasn't started becomes EXPIRED. Whatever
         has its `ready_at` at or before `now` takes its places as in `create_runs`, and becomes claimable;

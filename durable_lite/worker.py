@@ -61,6 +61,8 @@ class Worker:
         self._warm: OrderedDict[str, Execution] = OrderedDict()
         self._unsaid: dict[str, RunLog] = {}  # what stale executions couldn't store, for their next claim
         self.sweeps, self.ticker = Sweeps(self), Ticker(self.engine, self.jobs)
+        known = {job.name: [one or "" for one in job.accepts] for job in self.jobs.values()}
+        self._versions = known if options.known_versions else None
         self._claim_now, self._beat_now, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self.claiming = False
@@ -246,7 +248,8 @@ class Worker:
         def ask() -> Awaitable[list[Claim]]:
             nonlocal tries
             tries += 1
-            return self.store.claim_runs(self.id, names, room, self.clock.now(), self.via)
+            now = self.clock.now()
+            return self.store.claim_runs(self.id, names, room, now, self.via, self._versions)
 
         try:
             claims = await self.engine.persist(ask, lambda: not self._stopping)

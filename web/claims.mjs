@@ -1,6 +1,6 @@
 /** How runs are claimed, and what time brings before, inside the transaction of one verb. */
 
-import { done, under } from "./database.mjs";
+import { done, each as visit, under } from "./database.mjs";
 import { nextDue, Places } from "./queues.mjs";
 import { bare, existing, inOrder, lastSeq, put } from "./rows.mjs";
 import * as s from "./statuses.mjs";
@@ -33,13 +33,23 @@ export async function anyWork(t, jobs, now) {
  * @param {number} limit
  * @param {number} now
  * @param {string} via
+ * @param {Record<string, string[]>} versions of jobs that are claimed in some only; "" is none
  */
-export async function claimRuns(t, worker, jobs, limit, now, via) {
+export async function claimRuns(t, worker, jobs, limit, now, via, versions) {
   const places = new Places(t, now);
   await letCome(places);
   const best = [];
   for (const job of new Set(jobs)) {
-    best.push(...(await done(t.objectStore("runs").index("claimable").getAll(under(job), limit))));
+    const ready = t.objectStore("runs").index("claimable");
+    const wanted = versions[job];
+    if (!wanted) best.push(...(await done(ready.getAll(under(job), limit))));
+    else {
+      let free = limit;
+      await visit(ready, under(job), "next", (run) => {
+        if (wanted.includes(run.version ?? "") && free-- > 0) best.push(run);
+        return free > 0;
+      });
+    }
   }
   const claims = [];
   for (const row of best.map(bare).sort(inOrder).slice(0, limit)) claims.push(await claim(places, row, worker, via));

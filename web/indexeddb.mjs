@@ -109,12 +109,15 @@ export class IndexedDBStore extends Connection {
    * @param {number} limit
    * @param {number} now
    * @param {string} via
+   * @param {Record<string, string[]>} [versions] of jobs that are claimed in some only; "" is none
    */
-  async claim_runs(worker, jobs, limit, now, via) {
+  async claim_runs(worker, jobs, limit, now, via, versions = {}) {
     if (limit < 1) return [];
     // Asked first without a write, which would wait for others.
     if (!(await this.transact(PLACES, "readonly", (t) => anyWork(t, jobs, now)))) return [];
-    const { claims, changes } = await this.transact(ENDING, WRITE, (t) => claimRuns(t, worker, jobs, limit, now, via));
+    const { claims, changes } = await this.transact(ENDING, WRITE, (t) =>
+      claimRuns(t, worker, jobs, limit, now, via, versions),
+    );
     this.announce(...changes);
     return claims;
   }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from ..ports import Store
+from ..ports import Store, Versions
 from ..records import Beat, Claim, Lease, Refusal, Settlement, StepRow
 
 __all__ = ["Observer", "observed"]
@@ -53,9 +53,10 @@ class _Observed:
         return via
 
     async def claim_runs(
-        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-    ) -> list[Claim]:
-        claims = await self._inner.claim_runs(worker, jobs, limit, now, via)
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+        versions: Versions | None = None,
+    ) -> list[Claim]:  # fmt: skip
+        claims = await self._inner.claim_runs(worker, jobs, limit, now, via, versions)
         for claim in claims:
             self._observer.claimed(claim)
         return claims

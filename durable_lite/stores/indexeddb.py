@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from .. import errors
 from ..errors import Busy, InvalidOption, RunNotFound, StoreError, StoreUnavailable, TokenNotFound
 from ..events import RunEvent
-from ..ports import Store
+from ..ports import Store, Versions
 from ..records import (
     Beat,
     Change,
@@ -171,9 +171,11 @@ class IndexedDBStore(Store):
         return set(await self._call("locking_workers", list(workers)))
 
     async def claim_runs(
-        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-    ) -> list[Claim]:
-        claims = await self._call("claim_runs", worker, list(jobs), limit, now, via)
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+        versions: Versions | None = None,
+    ) -> list[Claim]:  # fmt: skip
+        wanted = {job: list(of_job) for job, of_job in (versions or {}).items()}
+        claims = await self._call("claim_runs", worker, list(jobs), limit, now, via, wanted)
         return [Claim(_row(RunRow, one["run"]), one["status"], one["fresh"]) for one in claims]
 
     async def lack_connections(self, jobs: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from .. import events as ev
 from ..errors import Conflict
 from ..events import EventType, RunEvent
+from ..ports import Versions
 from ..records import (
     Beat,
     Change,
@@ -94,11 +95,18 @@ class MemoryStore(MemorySchedules):
         return set()
 
     async def claim_runs(
-        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-    ) -> list[Claim]:
-        known = set(jobs)
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+        versions: Versions | None = None,
+    ) -> list[Claim]:  # fmt: skip
+        known, wanted = set(jobs), versions or {}
         self._let_come(now)
-        ready = [row for row in self._runs.values() if row.claimable and row.job in known]
+        ready = [
+            row
+            for row in self._runs.values()
+            if row.claimable
+            and row.job in known
+            and (row.job not in wanted or (row.version or "") in wanted[row.job])
+        ]
         ready.sort(key=order)
         return [self._claim(row, worker, now, via) for row in ready[:limit]]
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ..errors import StoreError
 from ..events import EventType, RunEvent, step_completed
+from ..ports import Versions
 from ..records import (
     Beat,
     Change,
@@ -109,11 +110,14 @@ class SQLiteStore(SQLiteConnection):
         return {worker for worker, slot, lock in rows if self._locks.is_gone(slot, lock)}
 
     async def claim_runs(
-        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-    ) -> list[Claim]:
+        self, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+        versions: Versions | None = None,
+    ) -> list[Claim]:  # fmt: skip
         if not await self._read(lambda cursor: _any_work(cursor, jobs, now)):
             return []
-        claim = partial(writes.claim_runs, worker=worker, jobs=jobs, limit=limit, now=now, via=via)
+        claim = partial(
+            writes.claim_runs, worker=worker, jobs=jobs, limit=limit, now=now, via=via, versions=versions
+        )
         claims: list[Claim] = await self._write(claim)
         return claims
 

@@ -146,7 +146,9 @@ SELECT {RUN} FROM runs INDEXED BY runs_due WHERE claimable = 0 AND ready_at <= ?
 """
 BEST = f"""
 SELECT {RUN} FROM runs INDEXED BY runs_claimable
-WHERE claimable = 1 AND job = ? ORDER BY priority DESC, created_at, id LIMIT ?
+WHERE claimable = 1 AND job = ?1
+    AND (?3 IS NULL OR coalesce(version, '') IN (SELECT value FROM json_each(?3)))
+ORDER BY priority DESC, created_at, id LIMIT ?2
 """
 CREATE_LEASE = _insert("leases", Lease._fields)
 LEASES = f"SELECT {', '.join(Lease._fields)} FROM leases"

@@ -15,6 +15,7 @@ from typing import Any
 from .. import events as ev
 from ..errors import Conflict, StoreError
 from ..events import EventType
+from ..ports import Versions
 from ..records import (
     Beat,
     Change,
@@ -68,11 +69,14 @@ Changes = tuple[Change, ...]
 
 
 def claim_runs(
-    cursor: Cursor, worker: str, jobs: Sequence[str], limit: int, now: float, via: str
-) -> tuple[list[Claim], Changes]:
+    cursor: Cursor, worker: str, jobs: Sequence[str], limit: int, now: float, via: str,
+    versions: Versions | None,
+) -> tuple[list[Claim], Changes]:  # fmt: skip
     changes = _let_come(cursor, now)
     names = dict.fromkeys(jobs)
-    best = [RunRow._make(row) for job in names for row in cursor.execute(sql.BEST, (job, limit))]
+    wanted = {job: json.dumps(list(of_job)) for job, of_job in (versions or {}).items()}
+    asked = [(job, limit, wanted.get(job)) for job in names]
+    best = [RunRow._make(row) for one in asked for row in cursor.execute(sql.BEST, one)]
     if len(names) > 1:
         best.sort(key=order)
     claims = [_claim(cursor, row, worker, now, via) for row in best[:limit]]

@@ -319,3 +319,19 @@ async def test_one_that_waits_for_connections_makes_way_for_whoever_goes_before(
     await create(store, "b", priority=1)
     assert [(await get(store, id)).status for id in "ab"] == ["QUEUED", "PENDING"]
     assert await ids(store) == ["b"]
+
+
+async def test_only_some_versions_of_a_job(store, other):
+    for id, version, priority in (("a", None, 0), ("b", "1", 0), ("c", "2", 1), ("d", "1", 2), ("e", "3", 3)):
+        await create(store, id, version=version, priority=priority)
+    await create(store, "x", job="other", version="9")
+
+    async def take(limit, versions):
+        found = await other.claim_runs("w", ["job", "other"], limit, NOW, "lease", versions)
+        return [one.run.id for one in found]
+
+    assert await take(9, {"job": [], "other": [""]}) == []
+    assert await take(1, {"job": ["1", "2"], "other": []}) == ["d"]
+    assert await take(9, {"job": ["1", "2"], "none": []}) == ["c", "b", "x"]
+    assert await take(9, {"job": ["", "7"]}) == ["a"]
+    assert await take(9, {}) == ["e"]
