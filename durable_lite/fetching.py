@@ -149,11 +149,12 @@ def request_of(
         raise InvalidOption("method", f"{method!r:.80} is no HTTP method")
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
-        bad = parts is None or parts.scheme not in ("http", "https") or not parts.hostname
+        own = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
+        bad = not own and (parts is None or parts.scheme not in ("http", "https") or not parts.hostname)
     except ValueError:
         bad = True
     if bad:
-        raise InvalidOption("url", "expected the text of an http or https address")
+        raise InvalidOption("url", "expected the text of an http or https address; in a tab also a path, /…")
     if headers is not None and not isinstance(headers, Mapping):
         raise InvalidOption("headers", f"expected a dict, got {type(headers).__name__}")
     given = dict(headers or {})

@@ -34,6 +34,10 @@ class SystemFetch:
             import httpx
         except ImportError:
             raise InvalidOption("fetch", 'needs httpx: pip install "durable-lite[fetch]"') from None
+        if request.url.startswith("/"):
+            raise InvalidOption(
+                "url", f"{request.url!r:.80} is an address in a tab only, where the page has a host"
+            )
         if self._client is None:
             # A step has its own time-out, which counts awake time.
             self._client = httpx.AsyncClient(follow_redirects=True, timeout=None)

@@ -258,6 +258,59 @@ async def test_a_job_file_that_is_not_there(suspendable_context, site):
         assert "missing.py can't be fetched (404)" in (await failure(page))["message"]
 
 
+async def test_a_step_that_fetches(suspendable_context, site):
+    site.files["/data.json"] = "{'ü'}".encode()
+    async with suspendable_context() as context:
+        page = await opened(context, site)
+        url = f"{site.base}/data.json"
+        found = await ended(page, await trigger(page, "gets", url=url))
+        nobody = "GET http://127.0.0.1:9/x: no answer (JsException)"
+        assert json.loads(found["output"]) == [200, "{'ü'}", "[redacted]", 3, nobody]
+        found = await ended(page, await trigger(page, "gets", url="/data.json"))
+        run = await trigger(page, "gets_for_ever", name="cut")
+        await begun(site, "cut", 0)
+        await page.evaluate("id => tab.cancel(id)", run)
+        await tabs.until(lambda: site.told["cut/gone"], timeout=5, why="the request is given up")
+
+
+TICKING = """
+from js import fetch
+from durable_lite import Schedule, Tick, job
+
+async def tell(at: float) -> None:
+    await fetch(f"/tell/ticks/{at:.0f}")
+
+@job(on=Schedule(every="2s", catch_up="all"))
+async def ticks(ctx, tick: Tick) -> None:
+    await ctx.step("tell", tell, tick.timestamp.timestamp())
+"""
+
+
+def ticks(site):
+    return sorted(int(name.removeprefix("ticks/")) for name in site.told if name.startswith("ticks/"))
+
+
+async def test_schedules_tick_once_in_all_tabs_and_start_python_when_they_are_due(suspendable_context, site):
+    site.files["/ticking.py"] = TICKING.encode()
+    options = {"jobs": f"{site.base}/ticking.py", "staleAfter": "30s"}
+    async with suspendable_context() as context:
+        pages = [await opened(context, site, schedules=True, **options) for _ in range(2)]
+        await tabs.until(lambda: len(ticks(site)) >= 2, timeout=30, why="two ticks have come")
+        for page in pages:
+            await page.close()
+        before = len(ticks(site))
+        page = await opened(context, site, **options)  # which nobody asks to start Python
+        await tabs.until(lambda: len(ticks(site)) >= before + 2, timeout=30, why="two more have come")
+        await page.evaluate("tab.store.pause_schedule('ticks', 'every 2s', true, Date.now() / 1000)")
+        runs = await page.evaluate("tab.store.list_runs({limit: 100})")
+        for run in runs:
+            await ended(page, run["id"])
+        found = ticks(site)
+        assert found == list(range(found[0], found[-1] + 2, 2))
+        assert len(runs) == len(found)
+        assert {site.told[f"ticks/{at}"] for at in found} == {1}
+
+
 @pytest.mark.parametrize("how", ["reload", "another tab"])
 async def test_files_that_steps_wrote_survive_with_their_checkpoints(suspendable_context, site, how):
     async with suspendable_context() as context:

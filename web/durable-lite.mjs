@@ -23,6 +23,7 @@ export { decode } from "./values.mjs";
 const now = () => Date.now() / 1000;
 const HEAD_START = 0.05; // seconds, for tabs that have Python already
 const OUTSIDE = () => import("./outside.mjs"); // like moving.mjs, few pages need it
+const DECLARED = "declared"; // the job files whose schedules the store knows
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -65,6 +66,8 @@ export class Tab extends EventTarget {
     this.manifest = null;
     /** @type {string[] | null} the jobs that this tab's own Python knows */
     this.jobs = null;
+    /** @type {Promise<string> | null} which job files there are */
+    this.files = null;
     this.timer = 0;
     this.closed = false;
     /** @type {BroadcastChannel | null} */
@@ -250,12 +253,20 @@ export class Tab extends EventTarget {
       const locked = leases.some((lease) => lease.via === this.via);
       const stale = leases.some((lease) => this.isLate(lease));
       const ready = due === null ? Infinity : due + (this.jobs ? 0 : HEAD_START);
-      const ripe = claimable || ready <= at || stale;
+      const ripe = claimable || ready <= at || stale || !(await this.declared());
       this.leader.want(ripe || locked);
       if (this.leader.leads && (ripe || locked)) this.host.boot();
       const soon = leases.length ? this.options.heartbeatInterval : Infinity;
       this.wake(Math.min(soon, Math.max(0, ready - at)));
     }
+  }
+
+  /** Whether the store has been told of the schedules that these job files have. */
+  async declared() {
+    if (!this.options.schedules || this.jobs) return true;
+    this.files ??= this.setup.init().then(({ jobs }) => JSON.stringify(jobs));
+    const files = await this.files.catch(() => (this.files = null)); // what is wrong is told when Python starts
+    return files !== null && (await this.store.get_meta(DECLARED)) === files;
   }
 
   /** How this tab's worker holds its runs. */
@@ -326,6 +337,7 @@ export class Tab extends EventTarget {
   know(manifest) {
     this.manifest = JSON.parse(manifest);
     this.jobs = Object.entries(this.manifest ?? {}).flatMap(([name, { executes }]) => (executes ? [name] : []));
+    this.files?.then((files) => this.store.set_meta(DECLARED, files)).catch(() => null); // else once more next time
     this.host.post({ op: "lead", on: this.leader.leads }); // it may have changed meanwhile
     this.look();
   }

@@ -21,6 +21,8 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  *   file system, and written there before each checkpoint
  * @property {boolean} [keepAwake] hold a Web Lock on the main thread while runs execute (default true)
  * @property {boolean} [worker] false: only trigger and watch
+ * @property {boolean} [schedules] the jobs have schedules: Python starts once to tell the store, and again when the
+ *   job files have other addresses, as a static build gives to what has changed (default false)
  * @property {string} [environment] text that runs carry
  * @property {(status: import("./host.mjs").TabStatus) => void} [onStatus]
  */
@@ -40,13 +42,15 @@ import { InvalidOption, seconds } from "./triggers.mjs";
  * @property {string | null} files
  * @property {boolean} keepAwake
  * @property {boolean} worker
+ * @property {boolean} schedules
  * @property {((status: import("./host.mjs").TabStatus) => void) | null} onStatus
  * @property {object} python options of Python's `Durable`
  */
 
 const KNOWN = [
   ...["store", "jobs", "manifest", "pyodide", "wheel", "packages", "durability", "heartbeatInterval"],
-  ...["staleAfter", "concurrency", "micropip", "keepAwake", "worker", "environment", "files", "onStatus"],
+  ...["staleAfter", "concurrency", "micropip", "keepAwake", "worker", "schedules", "environment", "files"],
+  "onStatus",
 ];
 
 /** @param {TabOptions} options @returns {Checked} */
@@ -87,6 +91,7 @@ export function checkOptions(options) {
     files,
     keepAwake: flag(options.keepAwake, "keepAwake"),
     worker: flag(options.worker, "worker"),
+    schedules: flag(options.schedules, "schedules", false),
     python: { heartbeat_interval: beat, stale_after: stale, concurrency, environment },
   };
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from js import fetch
 from pyodide.http import pyfetch
 
-from durable_lite import Context, Retry, job
+from durable_lite import Context, FetchFailed, Retry, TooLarge, job
 
 
 async def tell(what: str) -> None:
@@ -45,6 +45,27 @@ async def hangs(ctx: Context, payload: dict) -> None:
 
 async def fetch_for_ever(name: str) -> None:
     await pyfetch(f"/hang/{name}")  # given up when the step is cancelled
+
+
+@job
+async def gets(ctx: Context, payload: dict) -> list:
+    """What the page's own fetch got."""
+    found = await ctx.fetch("get", payload["url"], headers={"X-Mine": "me"}, redact=["cache-control"])
+    try:
+        await ctx.fetch("large", payload["url"], max_bytes=3)
+    except TooLarge as error:
+        large = error.limit
+    try:
+        retry = Retry(max_attempts=2, min_delay="10ms")
+        await ctx.options(retry=retry).fetch("none", "http://127.0.0.1:9/x")
+    except FetchFailed as error:
+        nobody = str(error)
+    return [found.status, found.body, found.headers.get("cache-control"), large, nobody]
+
+
+@job
+async def gets_for_ever(ctx: Context, payload: dict) -> None:
+    await ctx.options(timeout="1h").fetch("hang", f"/hang/{payload['name']}")
 
 
 @job(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))

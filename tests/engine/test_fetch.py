@@ -307,6 +307,8 @@ async def test_a_cancel_gives_it_up(make_app, site):
         ({"url": "ftp://x"}, "url: expected the text of an http or https address"),
         ({"url": f"x?key={SECRET}"}, "url: expected"),
         ({"url": None}, "url: expected"),
+        ({"url": "//host/x"}, "url: expected"),
+        ({"url": "/x"}, "url: '/x' is an address in a tab only"),
         ({"url": "http://[x"}, "url: expected"),
         ({"method": "GET /"}, "method: 'GET /' is no HTTP method"),
         ({"headers": "a: b"}, "headers: expected a dict, got str"),
