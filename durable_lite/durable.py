@@ -51,6 +51,7 @@ class Durable(Steering):
     * `retain`: remove runs that finished longer ago, say `"30d"`; by default they stay.
     * `versions`: `"known"`: take up runs of those versions only that the code here has of a job, or
       `accepts`; `"any"`: of all.
+    * `schedules`: whether its worker starts runs by the schedules of its jobs.
     * `always_replay`: for tests: every step is followed by a replay from the top.
 
     Every option is checked: `InvalidOption` names the wrong one.
@@ -75,6 +76,7 @@ class Durable(Steering):
         always_replay: bool = False,
         retain: Duration = None,
         versions: str = "any",
+        schedules: bool = True,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         offload: Offload | None = None,
@@ -98,6 +100,7 @@ class Durable(Steering):
             retain=optional_seconds(retain, "retain"),
             environment=environment,
             known_versions=versions == "known",
+            schedules=flag(schedules, "schedules"),
         )
         if self.options.stale_after < 2 * self.options.heartbeat_interval:
             raise InvalidOption(

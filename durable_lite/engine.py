@@ -47,6 +47,7 @@ class Options(NamedTuple):
     retain: float | None = None
     environment: str | None = None
     known_versions: bool = False
+    schedules: bool = True
 
 
 class Engine:

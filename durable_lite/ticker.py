@@ -29,9 +29,9 @@ class Ticker:
     """The schedules of the jobs that one worker knows, as the store has them."""
 
     def __init__(self, engine: Engine, jobs: Mapping[str, Job[Any, Any]]) -> None:
-        self._engine, self._jobs = engine, jobs
+        self._engine, self._jobs = engine, jobs if engine.options.schedules else {}
         self._schedules = [
-            (job.name, one) for job in jobs.values() for one in job.on if isinstance(one, Schedule)
+            (job.name, one) for job in self._jobs.values() for one in job.on if isinstance(one, Schedule)
         ]
         self._look = asyncio.Event()
         self._unreadable: set[str] = set()
@@ -44,6 +44,8 @@ class Ticker:
 
     async def declare(self) -> None:
         """Tell the store what schedules these jobs have."""
+        if not self._jobs:
+            return
         now = self._engine.clock.now()
         rows = [ScheduleRow(job, one.name, one.spec, one.catch_up, now) for job, one in self._schedules]
         await self._engine.store.set_schedules(sorted(self._jobs), rows)

@@ -37,8 +37,8 @@ th button { border: 0; padding: 0.15rem 0; color: var(--accent); overflow-wrap: 
 [data-is=executing] { color: var(--accent) !important }
 [data-is=completed], [data-is=kept] { color: var(--good) !important }
 [data-is=kept]::before { content: "◆ " }
-[data-is=failed], [data-is=error], [data-is=timed_out], [data-is=expired], [data-is=invalid_payload] { color: var(--bad) !important }
-[data-is=queued], [data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) !important }
+[data-is=failed], [data-is=error], [data-is=timed_out], [data-is=expired], [data-is=invalid_payload], [data-is=unresolved_auth] { color: var(--bad) !important }
+[data-is=queued], [data-is=waiting_on_connections], [data-is=stale], [data-is=waiting], [data-is=retrying] { color: var(--warn) !important }
 progress { width: 100%; min-width: 4rem; height: 0.5rem; vertical-align: middle; accent-color: var(--accent) }
 section button { margin-inline-end: 0.5rem }
 section { padding: 0.9rem 0.6rem }
@@ -80,7 +80,7 @@ function say(node, text) {
 /** In words, with a colour. @param {HTMLElement} node @param {string} status */
 function mark(node, status) {
   node.dataset.is = status.toLowerCase();
-  say(node, WORDS[node.dataset.is] ?? node.dataset.is.replace("_", " "));
+  say(node, WORDS[node.dataset.is] ?? node.dataset.is.replaceAll("_", " "));
 }
 
 /** @param {number} seconds */
@@ -334,7 +334,7 @@ export class DurableRuns extends HTMLElement {
    */
   show(run, { steps, completed, kept }, lines) {
     const status = run.status ?? "";
-    say(this.heading, `${run.job}: ${status.toLowerCase().replace("_", " ")}`);
+    say(this.heading, `${run.job}: ${status.toLowerCase().replaceAll("_", " ")}`);
     if (status !== "WAITING") say(this.spoken, this.heading.textContent ?? ""); // short waits would be a stream of news
     say(this.facts, `run ${run.id}${run.row?.stale_reason ? `, was stale: ${run.row.stale_reason}` : ""}`);
     const { type, message } = run.error ?? {};

@@ -17,7 +17,7 @@ class Exit(IntEnum):
     """What `durable-lite` exits with. After a signal it is 128 + its number."""
 
     OK = 0  # for `run`: the run has COMPLETED
-    FAILED = 1  # FAILED, TIMED_OUT, INVALID_PAYLOAD; or the run's status doesn't allow it
+    FAILED = 1  # FAILED, TIMED_OUT, INVALID_PAYLOAD, UNRESOLVED_AUTH; or the run's status doesn't allow it
     USAGE = 2  # an argument or an option is wrong
     STORE = 3  # the store can't be opened, read or written
     CANCELLED = 4

@@ -117,7 +117,7 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             row, disposition = await _take_up(order, store, screen)
             progress = Progress(screen, row)
             ours = _Ours(row.id, progress)
-            app = Durable(observed(store, ours), jobs=order.loaded.all)
+            app = Durable(observed(store, ours), jobs=order.loaded.all, schedules=False)
             follower = Follower(store, row, progress.told, progress.looked)
             await follower.look()
             progress.begin()

@@ -37,6 +37,8 @@ STYLES = {
     Status.FAILED: "red",
     Status.TIMED_OUT: "red",
     Status.INVALID_PAYLOAD: "red",
+    Status.UNRESOLVED_AUTH: "red",
+    Status.WAITING_ON_CONNECTIONS: "yellow",
     Status.CANCELLED: "magenta",
     Status.MOVED: "magenta",
 }

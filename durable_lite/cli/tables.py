@@ -99,6 +99,8 @@ def _facts(console: Console, detail: Detail) -> None:
         status.append(
             f", goes on at {moment(run.ready_at, now)}, in {length(run.ready_at - now)}", style="default"
         )
+    elif run.status == "WAITING_ON_CONNECTIONS":
+        status.append(": no worker has what its job requires", style="default")
     elif run.status in ("PENDING", "WAITING"):
         status.append(", it is due: no worker has taken it yet", style="default")
     elif run.stale_reason and run.status == "STALE":

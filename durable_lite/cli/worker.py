@@ -35,6 +35,13 @@ __all__ = ["worker"]
     show_default=True,
     help="How many runs to execute at a time.",
 )
+@click.option(
+    "--versions",
+    type=click.Choice(["any", "known"]),
+    default="any",
+    show_default=True,
+    help="Take up runs of any version of a job, or only of those that its code says.",
+)
 @durability_option
 @stop_timeout_option
 @click.pass_context
@@ -43,6 +50,7 @@ def worker(
     targets: tuple[str, ...],
     db: Database,
     concurrency: int,
+    versions: str,
     durability: str,
     stop_timeout: float,
 ) -> None:
@@ -58,15 +66,21 @@ def worker(
         raise Failure("--db: memory: can't be shared, so there is nothing to work for; name a file")
     with contextlib.redirect_stdout(sys.stderr):
         loaded = load_jobs(targets)
-        ctx.exit(asyncio.run(_work(loaded, db, concurrency, durability, stop_timeout)))
+        ctx.exit(
+            asyncio.run(
+                _work(loaded, db, durability, stop_timeout, concurrency=concurrency, versions=versions)
+            )
+        )
 
 
-async def _work(loaded: Loaded, db: Database, concurrency: int, durability: str, stop_timeout: float) -> int:
+async def _work(
+    loaded: Loaded, db: Database, durability: str, stop_timeout: float, *, concurrency: int, versions: str
+) -> int:
     screen = Screen()
     log = _Log(screen)
     with StopSignals() as signals, diagnostics(screen):
         async with opened(db, durability=durability, create=True) as store:
-            app = Durable(observed(store, log), jobs=loaded.all, concurrency=concurrency)
+            app = Durable(observed(store, log), jobs=loaded.all, concurrency=concurrency, versions=versions)
             app.listen(log.hear)
             known = ", ".join(sorted(loaded.jobs))
             screen.say(f"worker on {store.url} for {known}; {plural(concurrency, 'run')} at a time", "bold")

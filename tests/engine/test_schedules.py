@@ -234,6 +234,19 @@ async def test_serverless(make_store):
         assert works.ticks == [(NEXT, None)]
 
 
+async def test_a_worker_that_is_told_not_to(make_store):
+    works = scheduled(Schedule(every="1h"))
+    clock = VirtualClock()
+    async with make_store() as store, Process(store, clock, works, schedules=False) as process:
+        async with Process(store, clock, works) as other:
+            assert len(await process.list_schedules()) == 1
+            await other.stop()
+            await clock.advance("3h")
+            assert works.ticks == []
+    async with make_store() as store, Process(store, clock, works, schedules=False) as process:
+        assert await process.list_schedules() == []
+
+
 async def test_the_clock_is_set(make_store):
     """Forward: the tick is seen within a minute. Back: no tick comes twice."""
     works = scheduled(Schedule(every="1h"))
