@@ -42,13 +42,13 @@ class Ticker:
     def has_any(self) -> bool:
         return bool(self._schedules)
 
-    async def declare(self) -> None:
-        """Tell the store what schedules these jobs have."""
-        if not self._jobs:
-            return
-        now = self._engine.clock.now()
+    async def start(self) -> None:
+        """Tell the store what schedules these jobs have, and tick for the first time."""
+        store, now = self._engine.store, self._engine.clock.now()
         rows = [ScheduleRow(job, one.name, one.spec, one.catch_up, now) for job, one in self._schedules]
-        await self._engine.store.set_schedules(sorted(self._jobs), rows)
+        if rows or any(row.job in self._jobs for row in await store.list_schedules()):
+            await store.set_schedules(sorted(self._jobs), rows)
+            await self.tick()
 
     def look(self) -> None:
         """Schedules may have changed, or time has passed unnoticed."""
@@ -127,7 +127,7 @@ class Ticker:
 
 def _from(times: Timetable, first: float, last: float) -> Iterable[float]:
     """The ticks from one moment to another, the first so many of them."""
-    at = found if (found := times.last(first)) == first else times.after(first)
+    at = times.after(math.nextafter(first, -math.inf))
     for _ in range(_BATCH):
         if at > last:
             return

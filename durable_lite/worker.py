@@ -97,8 +97,7 @@ class Worker:
         await self.store.set_triggers(sorted(self.jobs), triggers)
         limits = [QueueRow(q.name, q.concurrency, q.rate, q.period, q.key_scope) for q in self._queues]
         await self.store.set_queues(limits, self.clock.now())
-        await self.ticker.declare()
-        await self.ticker.tick()
+        await self.ticker.start()
         self._unlisten = self.store.listen(self._hear, steps=False)
         await self.sweeps.others()
         self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]

@@ -31,6 +31,7 @@ class Plan:
     deeds: list[Deed] = field(default_factory=list)
     bad_weather: bool = True
     schedules: bool = False
+    connections: bool = False  # its jobs require one, which workers have at times
 
     @classmethod
     def random(cls, seed: int) -> Plan:
@@ -57,6 +58,11 @@ class Plan:
             )
             plan.deeds.append(Deed(random.uniform(0, CHAOS), kind, random.randrange(9), random.randrange(9)))
         plan.schedules = random.random() < 0.25
+        plan.connections = random.random() < 0.15
+        if plan.connections:
+            for _ in range(random.randint(1, 4)):
+                deed = Deed(random.uniform(0, CHAOS), "connect", random.randrange(9), random.random() < 0.7)
+                plan.deeds.append(deed)
         plan.deeds.sort(key=lambda deed: deed.at)
         return plan
 

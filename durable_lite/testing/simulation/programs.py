@@ -28,6 +28,7 @@ from ...retry import Retry
 __all__ = [
     "EVERY",
     "NAMES",
+    "OUTSIDE",
     "SCHEDULES",
     "Program",
     "Stage",
@@ -39,6 +40,7 @@ __all__ = [
 
 Program = list[Any]
 NAMES = ("paid", "closed")  # of events
+OUTSIDE = "outside"  # a connection
 EVERY = 3.0
 SCHEDULES = (
     Schedule(every=EVERY, catch_up="all", name="all"),
@@ -102,10 +104,10 @@ def random_program(random: Random, depth: int = 2, size: int = 3, *, waits: bool
     return program
 
 
-def make_jobs(stage: Callable[[], Stage], schedules: bool) -> list[Job[Any, Any]]:
+def make_jobs(stage: Callable[[], Stage], schedules: bool, connections: bool) -> list[Job[Any, Any]]:
     """The jobs that interpret programs; `stage` is that of the process that executes one."""
 
-    @job("program", retry=_AGAIN)
+    @job("program", retry=_AGAIN, requires=[OUTSIDE] if connections else ())
     async def program(ctx: Context, payload: list) -> list:  # type: ignore[type-arg]
         return await _all(payload, "")
 

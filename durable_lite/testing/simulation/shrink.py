@@ -37,7 +37,7 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
             candidate = copy.deepcopy(plan)
             del candidate.workers[number]
             yield candidate
-    for fact in ("bad_weather", "schedules"):
+    for fact in ("bad_weather", "schedules", "connections"):
         if getattr(plan, fact):
             candidate = copy.deepcopy(plan)
             setattr(candidate, fact, False)

@@ -18,7 +18,7 @@ from .loop import Lane, SimulatedLoop, current_lane
 from .oracle import Oracle
 from .plan import CHAOS, Deed, Plan
 from .process import Process
-from .programs import NAMES, Stage, make_jobs
+from .programs import NAMES, OUTSIDE, Stage, make_jobs
 from .weather import Weather
 
 __all__ = ["Report", "simulate"]
@@ -73,7 +73,7 @@ class World:
         self.lives = 0
         self.workers: list[Process | None] = []
         self.runs: list[str] = []
-        self.jobs = make_jobs(self._stage, plan.schedules)
+        self.jobs = make_jobs(self._stage, plan.schedules, plan.connections)
         self.client = self._process("client", Weather.fine(), {}, worker=False)
         self.restarts: set[asyncio.Task[None]] = set()
 
@@ -108,6 +108,9 @@ class World:
             if worker is not None:
                 worker.freeze(False)
         await asyncio.gather(*self.restarts)
+        for worker in self.workers:
+            if worker is not None:
+                worker.app.connections[OUTSIDE] = worker
         await self.client.do(self.client.app.resume_queue(NARROW.name))
         if self.plan.schedules:
             await self._ticked()
@@ -188,6 +191,13 @@ class World:
         if worker is not None and not worker.lane.frozen:
             await worker.do(worker.app.stop(deed.value))
             await self._up(worker)
+
+    async def do_connect(self, deed: Deed) -> None:
+        _, worker = self._worker(deed)
+        if worker is not None and deed.value:
+            worker.app.connections[OUTSIDE] = worker
+        elif worker is not None:
+            worker.app.connections.pop(OUTSIDE, None)
 
     async def do_skew(self, deed: Deed) -> None:
         _, worker = self._worker(deed)
