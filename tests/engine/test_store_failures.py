@@ -60,6 +60,7 @@ WORKER_VERBS = [
     "claim_runs", "next_due", "beat", "leases", "mark_stale", "settle", "save_step", "save_failure",
     "load_checkpoints", "read_logs", "gone_workers", "create_token", "read_tokens", "create_children",
     "get_runs", "list_triggers", "send_event", "list_schedules", "tick",
+    "lack_connections",
 ]  # fmt: skip
 
 
@@ -101,9 +102,13 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
     async def ticks(ctx, tick: Tick):
         return tick.timestamp.timestamp()
 
+    @job(requires=["mail"])
+    async def mails(ctx):
+        return ctx.connection("mail")
+
     async with (
         make_store() as store,
-        Process(store, clock, works, child, ticks, concurrency=4, warm_runs=1) as process,
+        Process(store, clock, works, child, ticks, mails, concurrency=4, warm_runs=1) as process,
         Process(store, clock, worker=False) as outside,
     ):
         runs, counted = [], None
@@ -122,6 +127,10 @@ async def test_a_store_that_fails_for_a_while(make_store, verb, when):
             assert await process.result(run) == [f"first-{number}", f"second-{number}"]
             types = await story(store, run)
             assert types.count("run.completed") == 1
+        sent = await process.trigger(mails)
+        await clock.advance(1)
+        process.connections["mail"] = "sent"
+        assert await process.result(sent) == "sent"
         assert counted["failed"] >= 1
         assert [
             len((await process.list_runs(job=child)).runs),

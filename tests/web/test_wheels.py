@@ -44,7 +44,7 @@ class TestOurs:
     def test_only_what_a_tab_needs(self):
         names = set(members())
         assert {"durable_lite/durable.py", "durable_lite/stores/indexeddb.py"} <= names
-        for part in ("cli", "server", "testing", "web", "sqlite", "__pycache__"):
+        for part in ("cli/", "server/", "testing/", "web/", "sqlite", "__pycache__"):
             assert not [name for name in names if part in name.removeprefix("durable_lite/")], part
 
     def test_the_same_files_give_the_same_bytes(self):
