@@ -8,7 +8,7 @@ NODE = $(or $(wildcard node_modules/.bin/node),node)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Of the engine's tests those that move little virtual time: idle turns are slow on a browser's event loop.
 TESTS = tests/unit tests/conformance tests/browser \
-	$(addprefix tests/engine/test_,$(addsuffix .py,due_while_suspending failures limits steps stops suspension telling))
+	$(addprefix tests/engine/test_,$(addsuffix .py,connections due_while_suspending failures limits steps stops suspension telling versions webhooks))
 # Of those in Chromium what there is time for in `make test`: all that happens to a tab with a run.
 IN_CHROMIUM = e2e
 test: IN_CHROMIUM = $(addprefix e2e/test_,$(addsuffix .py,tab policy quota move demo))
