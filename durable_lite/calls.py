@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from .stepcall import StepCall
 if TYPE_CHECKING:
     from .execution import Execution
 
-__all__ = ["Calls", "current_scope"]
+__all__ = ["Calls", "current_scope", "together"]
 
 # Where the running code is: set in each step's own task, inherited by the tasks it starts.
 current_scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("durable_lite_scope")
@@ -376,3 +376,14 @@ class Calls:
         if self._engine.strict:
             raise KeyReused(message)
         self._execution.warn(f"{message}; the first output is returned")
+
+
+async def together(work: list[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first error cancels the rest and is raised as itself."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

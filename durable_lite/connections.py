@@ -71,6 +71,17 @@ class Connections(MutableMapping[str, Any]):
         """Whether all of them are here."""
         return all(name in self._given for name in names)
 
+    def for_others(self, changed: Callable[[], object]) -> Connections:
+        """The same, for somebody else who is to hear of changes, too."""
+        before = self._changed
+
+        def both() -> None:
+            before()
+            changed()
+
+        self._changed = both
+        return self
+
     async def clients(self, names: Iterable[str]) -> dict[str, Any]:
         """The clients of these names, made where that is still to be done. `KeyError`: one was removed."""
         return {name: await self._client(name) for name in names}

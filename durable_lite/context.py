@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from . import keys
-from .calls import current_scope
+from .calls import current_scope, together
 from .durations import count, flag, moment, name_of, number, seconds
 from .errors import DurableError, InvalidOption, RunCancelled, SyncStepError
 from .inflight import Scope
@@ -113,7 +112,7 @@ class Context:
                     scope, paths[index], fn, (given[index],), {}, self._options
                 )
 
-        await _together([work() for _ in range(min(count(limit, "limit"), len(given)))])
+        await together([work() for _ in range(min(count(limit, "limit"), len(given)))])
         return outputs
 
     # Waits
@@ -301,7 +300,7 @@ class Context:
 
         scope, path = self._place("fetch", key)
         execution = self._execution
-        same = f"{execution.run_id}/{path}" if flag(idempotency_key, "idempotency_key") else None
+        same = keys.of_effect(execution.run_id, path) if flag(idempotency_key, "idempotency_key") else None
         request = fetching.request_of(method, url, headers, content, json, same)
         rule = fetching.rule_of(retry_on, redact, max_bytes, execution.engine.max_value_bytes)
         return await fetching.fetch(execution, scope, path, self._options, request, rule)
@@ -341,6 +340,15 @@ class Context:
     def run(self) -> RunInfo:
         """Facts about this run."""
         return RunInfo.of(self._execution.run)
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names what the step does that this is asked in: the same at each try, another one in another run.
+
+        For services that take such a key, to do once what they are asked twice.
+        """
+        execution = self._execution
+        return keys.of_effect(execution.run_id, execution.scope().path)
 
     # Cooperative cancellation
 
@@ -383,14 +391,3 @@ def current() -> Context:
     owner: Any = scope.owner
     context: Context = owner.context
     return context
-
-
-async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; the first error cancels the rest and is raised as itself."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

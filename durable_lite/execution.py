@@ -124,13 +124,13 @@ class Execution:
         self.waits.close()
 
     async def _main(self) -> str:
-        current_scope.set(self.inflight.root)
         try:
             payload = self.job.payload.decode(self.run.payload)
         except InvalidPayload as error:
             self._unfit = error
             raise
         await self.holdings.take(self.job, self.run, self.engine.connections)
+        current_scope.set(self.inflight.root)
         try:
             output = await self.job.call(self.context, payload)
         except SystemExit as error:

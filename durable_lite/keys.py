@@ -17,6 +17,7 @@ __all__ = [
     "event_id",
     "is_under",
     "join",
+    "of_effect",
     "split",
     "unescape",
 ]
@@ -91,6 +92,13 @@ def canonical(parts: Any, option: str = "idempotency_key") -> str:
         limit = f"at most {MAX_IDEMPOTENCY_BYTES:,} are allowed; hash long parts"
         raise InvalidOption(option, f"has {size:,} bytes as JSON; {limit}")
     return text
+
+
+def of_effect(run_id: str, path: str) -> str:
+    """The key of what a step of a run does outside, in ASCII: it may become a header."""
+    from urllib.parse import quote
+
+    return f"{run_id}/{quote(path)}"
 
 
 def event_id(given: Any) -> str:

@@ -7,7 +7,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from .errors import FetchFailed, InvalidOption
+from .errors import AbortRun, FetchFailed, InvalidOption
 from .fetching import Answer, Request
 
 __all__ = ["SystemFetch"]
@@ -31,6 +31,8 @@ class SystemFetch:
 
     async def _with_httpx(self, request: Request, limit: int) -> Answer:
         try:
+            from http.cookiejar import CookieJar, DefaultCookiePolicy
+
             import httpx
         except ImportError:
             raise InvalidOption("fetch", 'needs httpx: pip install "durable-lite[fetch]"') from None
@@ -40,7 +42,9 @@ class SystemFetch:
             )
         if self._client is None:
             # A step has its own time-out, which counts awake time.
-            self._client = httpx.AsyncClient(follow_redirects=True, timeout=None)
+            # What one run gets as a cookie is no business of the others.
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._client = httpx.AsyncClient(follow_redirects=True, timeout=None, cookies=no_cookies)
         try:
             async with self._client.stream(
                 request.method, request.url, headers=list(request.headers), content=request.content
@@ -54,6 +58,8 @@ class SystemFetch:
                             break
                 headers = tuple(response.headers.multi_items())
                 return Answer(response.status_code, str(response.url), headers, b"".join(parts))
+        except httpx.TooManyRedirects:
+            raise AbortRun(f"{request.shown}: redirects without end") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failed(request, error) from None
         finally:

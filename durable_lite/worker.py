@@ -237,11 +237,7 @@ class Worker:
         """Claim what there is room for; whether there may be more."""
         has, room = self.engine.connections.has, self._free
         names = [job.name for job in self.jobs.values() if has(job.requires)]
-        if lacking := [name for name in self.jobs if name not in names]:
-            store = self.store
-            await self.engine.persist(lambda: store.lack_connections(lacking), lambda: not self._stopping)
-        if not names:
-            return False
+        lacking = [name for name in self.jobs if name not in names]
         self.claiming, tries = True, 0
 
         def ask() -> Awaitable[list[Claim]]:
@@ -258,6 +254,9 @@ class Worker:
                 self._idle.clear()
                 before = self._tasks.get(claim.run.id)
                 self._tasks[claim.run.id] = self.spawn(self._execute(claim, before))
+            if lacking:
+                store = self.store
+                await self.engine.persist(lambda: store.lack_connections(lacking), lambda: not self._stopping)
         finally:
             self.claiming = False
             self.doubts = self.doubts or tries > 1

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ..connections import Connection
 from ..errors import InvalidOption
-from ..job import Job, Jobs, collect_jobs, collect_queues
+from ..job import Job, Jobs, collect_connections, collect_jobs, collect_queues
 from ..queues import Queue
 from .exits import Failure, detail
 
@@ -29,11 +30,11 @@ class Loaded(NamedTuple):
     """What a worker is given of job files."""
 
     jobs: dict[str, AnyJob]
-    queues: tuple[Queue, ...]  # with limits, of the same modules
+    others: tuple[Queue | Connection, ...]  # queues with limits, and connections, of the same modules
 
     @property
-    def all(self) -> list[AnyJob | Queue]:
-        return [*self.jobs.values(), *self.queues]
+    def all(self) -> list[AnyJob | Queue | Connection]:
+        return [*self.jobs.values(), *self.others]
 
 
 def load_job(target: str) -> tuple[AnyJob, Loaded]:
@@ -45,17 +46,22 @@ def load_job(target: str) -> tuple[AnyJob, Loaded]:
 
 def load_jobs(targets: Iterable[str]) -> Loaded:
     """The jobs of several modules; of a target with a name only that one."""
-    found: list[AnyJob | Queue] = []
+    found: list[AnyJob | Queue | Connection] = []
     for target in targets:
         where, name = _split(target)
         module, loaded = _load(where)
-        found += loaded.all if name is None else [_pick(where, name, module, loaded.jobs), *loaded.queues]
+        found += loaded.all if name is None else [_pick(where, name, module, loaded.jobs), *loaded.others]
     return _collect(", ".join(targets), found)
 
 
 def _collect(where: str, source: Jobs) -> Loaded:
     try:
-        return Loaded(collect_jobs(source), tuple(collect_queues(source).values()))
+        jobs, queues, connections = (
+            collect_jobs(source),
+            collect_queues(source),
+            collect_connections(source),
+        )
+        return Loaded(jobs, (*queues.values(), *connections.values()))
     except InvalidOption as error:
         raise Failure(f"{where}: {detail(error)}") from None
 

@@ -235,6 +235,8 @@ class Progress:
             return f"waiting for {', '.join(self._waits[:_STEPS_SHOWN]) or 'its time'}: {left}"
         if row.status == Status.WAITING:
             return f"waiting for {', '.join(self._waits[:_STEPS_SHOWN]) or 'somebody'}"
+        if row.status == Status.WAITING_ON_CONNECTIONS:
+            return "waiting for a worker that has what its job requires"
         if row.status == Status.PENDING:
             due = row.ready_at or now
             return f"starts in {length(due - now)}" if due > now + 0.1 else "waiting for its turn"

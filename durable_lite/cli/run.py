@@ -118,6 +118,9 @@ async def _run(order: Order) -> tuple[RunRow, str, int]:
             progress = Progress(screen, row)
             ours = _Ours(row.id, progress)
             app = Durable(observed(store, ours), jobs=order.loaded.all, schedules=False)
+            if lacking := [name for name in order.job.requires if name not in app.connections]:
+                names = f"{', '.join(lacking)}, which {order.job.name} requires"
+                screen.say(f"waiting for a worker that is connected to {names}", "yellow")
             follower = Follower(store, row, progress.told, progress.looked)
             await follower.look()
             progress.begin()

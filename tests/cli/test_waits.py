@@ -1,10 +1,12 @@
 """`durable-lite tokens`, `queues`, `events` and `runs fork`, on what runs wait for."""
 
 import json
+import signal
+import time
 
 import pytest
 
-from tests.cli.support import invoke, one_line, parsed, succeed, with_app, write_jobs
+from tests.cli.support import Process, invoke, one_line, parsed, succeed, with_app, write_jobs
 
 JOBS = """
 from durable_lite import Context, Event, Queue, job
@@ -197,3 +199,38 @@ class TestFork:
         app_of(nothing)
         assert len(parsed("tokens", "list", "--run", id, "--db", db)["tokens"]) == 1
         assert "no step 'none'" in one_line(invoke("runs", "fork", waiting[0], "none", "--db", db))
+
+
+CONNECTED = """
+from durable_lite import Connection, Context, job
+
+mail = Connection("mail", lambda: "a client")
+
+@job(requires=["mail"])
+async def sends(ctx: Context) -> str:
+    return await ctx.step("send", lambda: f"{ctx.connection('mail')} {ctx.idempotency_key.partition('/')[2]}")
+
+@job(requires=["nobody's"])
+async def lacks(ctx: Context) -> None:
+    pass
+"""
+
+
+class TestConnections:
+    def test_those_of_the_file(self, tmp_path, db):
+        jobs = write_jobs(tmp_path, CONNECTED, "connected_jobs.py")
+        assert json.loads(succeed("run", f"{jobs}:sends", "--db", db).stdout) == "a client send"
+
+    def test_one_that_is_missing_is_told(self, tmp_path, db):
+        jobs = write_jobs(tmp_path, CONNECTED, "lacking_jobs.py")
+        with Process("run", f"{jobs}:lacks", "--db", db, folder=tmp_path) as command:
+            command.wait_for("waiting for a worker that is connected to nobody's, which lacks requires")
+            while [run["status"] for run in parsed("runs", "list", "--db", db)["runs"]] != [
+                "WAITING_ON_CONNECTIONS"
+            ]:
+                time.sleep(0.05)
+            command.send(signal.SIGTERM)
+            command.end()
+        [run] = parsed("runs", "list", "--db", db)["runs"]
+        assert run["status"] == "WAITING_ON_CONNECTIONS"
+        assert "no worker has what its job requires" in succeed("runs", "show", run["id"], "--db", db).stdout

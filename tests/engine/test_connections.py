@@ -15,11 +15,12 @@ from durable_lite import (
     RunFailed,
     Status,
     UnresolvedAuth,
+    current,
     job,
 )
 from durable_lite.records import RunFilter
 from durable_lite.stores.memory import MemoryStore
-from durable_lite.testing import VirtualClock
+from durable_lite.testing import Harness, VirtualClock
 from tests.engine.apps import app as make
 from tests.engine.support import Process, status
 
@@ -283,3 +284,41 @@ def test_mistakes_are_named():
             wrong()
     app.connections["mail"] = SECRET
     assert SECRET not in repr(app.connections)
+
+
+@pytest.mark.parametrize("jobs", [[mails], []])
+async def test_a_worker_that_can_take_up_nothing_has_nothing_to_do(make_store, jobs):
+    clock = VirtualClock()
+    async with make_store() as store, Process(store, clock, *jobs) as process:
+        async with Durable(store, mails, worker=False, clock=clock) as outside:
+            run = await outside.trigger(mails, "late", delay="10s")
+            await clock.advance(11)
+            assert await status(store, run) == ("WAITING_ON_CONNECTIONS" if jobs else "PENDING")
+            before = len(process.verbs)
+            await clock.advance("1h")
+            assert len(process.verbs) - before < 100
+
+
+async def test_the_harness_has_one_set_of_them():
+    async with Harness(mails) as harness:
+        run = await harness.trigger(mails, "a")
+        await harness.advance(1)
+        assert (await run.refresh()).status == Status.WAITING_ON_CONNECTIONS
+        harness.app.connections["mail"] = Client()
+        assert await harness.result(run) == 1
+        await harness.crash()
+        assert await harness.result(await harness.trigger(mails, "b")) == 2
+
+
+async def test_a_resolver_is_outside_of_the_run(make_app):
+    async def credentials(run):
+        return await current().step("stored", lambda: SECRET)
+
+    @job(auth=credentials, retry=Retry.NEVER)
+    async def works(ctx):
+        return 1
+
+    async with make_app(works) as app:
+        run = await app.finished(await app.trigger(works))
+        assert run.status == Status.UNRESOLVED_AUTH
+        assert await app.steps(run.id) == []

@@ -354,3 +354,33 @@ def test_a_response_is_what_it_says():
     assert json.dumps(answer.json()) == "[1]"
     with pytest.raises(ValueError, match="Expecting value"):
         Response(200, "http://x", {}, "x").json()
+
+
+async def test_a_cookie_of_one_run_is_not_sent_by_another(make_app, site):
+    works = fetching(site.answer("/x", (200, [("Set-Cookie", f"session={SECRET}; Path=/")], b"")))
+    async with make_app(works) as app:
+        for _ in range(2):
+            await app.outcome(works)
+        assert [headers.get("Cookie") for _, _, headers, _ in site.came] == [None, None]
+
+
+async def test_redirects_without_end(make_app, site):
+    works = fetching(site.answer("/x", (302, [("Location", "/x")], b"")), QUICK)
+    async with make_app(works) as app:
+        run = await app.trigger(works)
+        with pytest.raises(RunFailed, match="AbortRun: GET .*/x: redirects without end"):
+            await app.result(run)
+        assert site.count("/x") <= 25
+
+
+async def test_a_key_that_is_no_ascii(make_app, site):
+    url = site.answer("/x", (200, [], b""))
+
+    @job
+    async def works(ctx: Context):
+        await ctx.fetch("größe 1", url, idempotency_key=True)
+        return await ctx.step("größe 2", lambda: ctx.idempotency_key.partition("/")[2])
+
+    async with make_app(works) as app:
+        assert await app.outcome(works) == "gr%C3%B6%C3%9Fe%202"
+        assert site.came[0][2]["Idempotency-Key"].endswith("/gr%C3%B6%C3%9Fe%201")

@@ -239,3 +239,38 @@ def test_it_does_not_show_its_secret():
     hook = Webhook("own", secret=SECRET)
     assert SECRET not in repr(hook)
     assert SECRET not in repr(taker(hook))
+
+
+async def test_a_dollar_in_it_is_no_tag(make_app):
+    """Those mark what JSON has not, in stored values; a stranger's are data."""
+    body = json.dumps({"id": "1", "y": {"$": "evil"}, "z": {"$": "tuple", "v": [1]}}).encode()
+
+    @job
+    async def waits(ctx: Context):
+        return (await ctx.wait_for_event("it", "webhook.own", timeout="1d"))["data"]
+
+    async with make_app([taker(Webhook("own", secret=SECRET)), waits]) as app:
+        run = await app.trigger(waits)
+        await app.clock.advance(1)
+        headers = standard(body, app.clock.now()) | {"$": "tuple", "v": "1", "X-Gitlab-Token": SECRET}
+        sent = await app.receive_webhook("own", headers, body)
+        assert await app.result(run) == json.loads(body)
+        output = await app.result(sent.runs[0])
+        assert output["data"] == json.loads(body)
+        assert (output["headers"]["$"], "x-gitlab-token" in output["headers"]) == ("tuple", False)
+
+
+async def test_what_would_be_too_large_once_stored():
+    works = taker(Webhook("own", verify=lambda headers, body: "1"))
+    async with Durable("memory:", jobs=works, max_value_bytes=1000) as app:
+        for headers, body in (({}, b"\x01" * 400), ({"x": "y" * 1000}, b"")):
+            with pytest.raises(TooLarge, match="webhook own"):
+                await app.receive_webhook("own", headers, body)
+        assert (await app.list_runs()).runs == []
+
+
+@pytest.mark.parametrize(("headers", "body"), [({}, "text"), (None, b""), ([("a", "b")], b"")])
+async def test_wrong_arguments_are_named(headers, body):
+    async with Durable("memory:", jobs=taker(Webhook("own", secret=SECRET))) as app:
+        with pytest.raises(InvalidOption, match="body: expected bytes|headers: expected a dict"):
+            await app.receive_webhook("own", headers, body)
