@@ -108,7 +108,7 @@ class Steering:
         return Run(self, await self._opened.cancel_run(run_id, self.clock.now()))
 
     async def resume(self, run_id: str) -> Run[Any]:
-        """Go on with a FAILED, TIMED_OUT or CANCELLED run from its failed step, checkpoints kept.
+        """Go on with a FAILED, TIMED_OUT, CANCELLED or UNRESOLVED_AUTH run, its checkpoints kept.
 
         The budget of attempts starts anew. `RunNotFound`; `Conflict` in any other status, or when
         another run has its idempotency key by now.

@@ -331,7 +331,8 @@ class Store(ABC):
 
     @abstractmethod
     async def resume_run(self, run_id: str, now: float) -> RunRow:
-        """FAILED, TIMED_OUT, CANCELLED → PENDING with a new attempt, generation + 1; checkpoints stay.
+        """FAILED, TIMED_OUT, CANCELLED, UNRESOLVED_AUTH → PENDING, a new attempt, generation + 1; checkpoints
+        stay.
 
         `recoveries`, `executed`, `output`, `error` and a deadline that has passed are cleared. Takes
         its idempotency key again: `Conflict` if another run has it now. `RunNotFound`; `Conflict` in
