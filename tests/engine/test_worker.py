@@ -201,7 +201,7 @@ async def test_a_worker_without_jobs_does_nothing(make_store):
     clock = VirtualClock()
     async with make_store() as store, Process(store, clock) as process:
         await clock.advance("1h")
-        assert process.verbs.count("claim_runs") == 0
+        assert process.verbs.count("claim_runs") == 1  # which is how it sees what time brings to others' runs
 
 
 @pytest.mark.parametrize("between", [0, 1])

@@ -82,6 +82,7 @@ def test_seeds_differ():
     assert len({hashlib.sha256(plan.text().encode()).digest() for plan in plans}) == 50
     assert {deed.kind for plan in plans for deed in plan.deeds} == {
         "trigger", "kill", "freeze", "release", "skew", "send", "complete", "cancel", "resume", "pause", "fork",
+        "connect",
     }  # fmt: skip
 
 
