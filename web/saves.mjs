@@ -11,6 +11,8 @@ import { checkTurn, find, putStep, refusal } from "./rows.mjs";
 /** @typedef {{generation: number, step: Step, resolve: (refusal: Refusal | null) => void, reject: (error: unknown) => void}} Save */
 /** @typedef {() => Promise<void>} Other a write that isn't shared, and doesn't fail */
 
+const REMEMBERED = 100; // runs
+
 export class Saves {
   /** @param {import("./indexeddb.mjs").IndexedDBStore} store */
   constructor(store) {
@@ -19,6 +21,8 @@ export class Saves {
     this.waiting = [];
     /** @type {Promise<void> | null} while any is on its way */
     this.finished = null;
+    /** @type {Map<string, {generation: number, seq: number}>} of some runs the last step that was stored here */
+    this.committed = new Map();
   }
 
   /** @param {number} generation @param {Step} step @returns {Promise<Refusal | null>} */
@@ -69,6 +73,19 @@ export class Saves {
     this.finished = null;
   }
 
+  /**
+   * What stands in the database under a generation, so that the next write need not look whether it is its turn.
+   * @param {string} id
+   * @param {number} generation
+   * @param {number | null} seq
+   */
+  remember(id, generation, seq) {
+    if (seq === null) return;
+    this.committed.delete(id);
+    this.committed.set(id, { generation, seq });
+    if (this.committed.size > REMEMBERED) this.committed.delete(/** @type {string} */ (this.committed.keys().next().value));
+  }
+
   /** @param {Save[]} batch */
   async save(batch) {
     const completed = batch.every(({ step }) => step.seq !== null);
@@ -82,7 +99,8 @@ export class Saves {
         batch.map((one) => {
           const id = one.step.run_id;
           const before = last.get(id);
-          const saved = before ? before.then(() => save(t, runs, one)) : save(t, runs, one);
+          const next = () => save(t, runs, one, this.committed.get(id));
+          const saved = before ? before.then(next) : next();
           last.set(id, saved);
           return saved;
         }),
@@ -90,6 +108,7 @@ export class Saves {
     });
     batch.forEach(({ resolve }, i) => resolve(answers[i]));
     const saved = batch.filter((_, i) => answers[i] === null);
+    for (const { generation, step } of saved) this.remember(step.run_id, generation, step.seq);
     this.store.announce(...saved.map(({ step }) => ({ run_id: step.run_id, claimable: false, step: true })));
   }
 }
@@ -98,15 +117,17 @@ export class Saves {
  * @param {IDBTransaction} t
  * @param {Map<string, Promise<Run | undefined>>} runs that were read in this transaction
  * @param {Save} one
+ * @param {{generation: number, seq: number}} [committed] the last write of the run that this connection knows of
  */
-async function save(t, runs, { generation, step }) {
+async function save(t, runs, { generation, step }, committed) {
   const id = step.run_id;
   const run = runs.get(id) ?? find(t, id);
   runs.set(id, run);
   const found = await run;
   const refused = refusal(found, generation);
   if (refused || !found) return refused;
-  await checkTurn(t, found, step.seq);
+  const follows = committed?.generation === generation && committed.seq + 1 === step.seq;
+  if (!follows) await checkTurn(t, found, step.seq);
   await putStep(t, step);
   return null;
 }
