@@ -116,18 +116,13 @@ __all__ = [
 ]
 
 
+# What most jobs don't need isn't loaded with the package.
+_LATER = {"Delivery": ".webhooks", "Response": ".fetching", "Tick": ".timetable"}
+
+
 def __getattr__(name: str) -> Any:
-    # What most jobs don't need isn't loaded with the package.
-    if name == "Tick":
-        from .timetable import Tick
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Tick
-    if name == "Response":
-        from .fetching import Response
-
-        return Response
-    if name == "Delivery":
-        from .webhooks import Delivery
-
-        return Delivery
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)

@@ -39,7 +39,7 @@ class Connections(MutableMapping[str, Any]):
     """
 
     def __init__(self, changed: Callable[[], object]) -> None:
-        self._changed = changed
+        self.changed = changed  # called when there is another one
         self._given: dict[str, Any] = {}
         self._made: dict[str, _Made] = {}
         self._stack = AsyncExitStack()
@@ -49,7 +49,7 @@ class Connections(MutableMapping[str, Any]):
             raise InvalidOption(f"connections[{name!r}]", "expected a client or a function that makes one")
         self._given[name_of(name, "name of a connection")] = client
         self._made.pop(name, None)
-        self._changed()
+        self.changed()
 
     def __getitem__(self, name: str) -> Any:
         return self._given[name]
@@ -70,17 +70,6 @@ class Connections(MutableMapping[str, Any]):
     def has(self, names: Iterable[str]) -> bool:
         """Whether all of them are here."""
         return all(name in self._given for name in names)
-
-    def for_others(self, changed: Callable[[], object]) -> Connections:
-        """The same, for somebody else who is to hear of changes, too."""
-        before = self._changed
-
-        def both() -> None:
-            before()
-            changed()
-
-        self._changed = both
-        return self
 
     async def clients(self, names: Iterable[str]) -> dict[str, Any]:
         """The clients of these names, made where that is still to be done. `KeyError`: one was removed."""

@@ -14,7 +14,7 @@ from .ids import IdMaker
 from .job import Job, Jobs, collect_connections, collect_jobs, collect_queues, find_job
 from .listeners import Listener, Listeners
 from .ports import Clock, Entropy, Offload, Store
-from .ports_system import DefaultFetch, SystemClock, SystemEntropy, default_offload
+from .ports_system import SystemClock, SystemEntropy, SystemFetch, default_offload
 from .queues import Queue
 from .records import Created, NewRun
 from .run import Run
@@ -122,7 +122,7 @@ class Durable(Steering):
         self._owns_store = isinstance(store, str)
         self._entropy = entropy or SystemEntropy()
         self._concurrency = count(concurrency, "concurrency")
-        self._offload, self._fetch = offload, fetch or DefaultFetch()
+        self._offload, self._fetch = offload, fetch or SystemFetch()
         self._executes = flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
@@ -173,7 +173,7 @@ class Durable(Steering):
         await self.stop()
         await self._listeners.close()
         await self.connections.close()
-        if isinstance(self._fetch, DefaultFetch):
+        if isinstance(self._fetch, SystemFetch):
             await self._fetch.close()
         if self._owns_store:
             await self.store.close()

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from .brief import brief, described
 from .errors import InvalidOption
 
-__all__ = ["MAX_NAME", "count", "flag", "moment", "name_of", "number", "optional_seconds", "seconds", "text"]
+__all__ = [
+    "MAX_NAME",
+    "count",
+    "flag",
+    "listed",
+    "moment",
+    "name_of",
+    "number",
+    "optional_seconds",
+    "seconds",
+    "text",
+]
 
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _UNITS)
@@ -59,6 +71,13 @@ def count(value: Any, option: str, *, minimum: int = 1) -> int:
     if value < minimum:
         raise InvalidOption(option, f"must be at least {minimum}, got {brief(value)}")
     return value
+
+
+def listed(value: Any, option: str, what: str) -> tuple[Any, ...]:
+    """What an iterable holds, unless it is text; raises `InvalidOption(option, …)` for anything else."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidOption(option, f"expected a list of {what}, got {brief(value)}")
+    return tuple(value)
 
 
 def flag(value: Any, option: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from .durations import count
+from .durations import count, listed
 from .errors import FetchFailed, InvalidOption, TooLarge
 from .inflight import Scope
 from .retry import Retry
@@ -147,13 +147,7 @@ def request_of(
     """A request of what a job has given. Raises `InvalidOption`."""
     if not isinstance(method, str) or not _token(method):
         raise InvalidOption("method", f"{method!r:.80} is no HTTP method")
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        own = parts is not None and not parts.scheme and not parts.netloc and parts.path.startswith("/")
-        bad = not own and (parts is None or parts.scheme not in ("http", "https") or not parts.hostname)
-    except ValueError:
-        bad = True
-    if bad:
+    if not isinstance(url, str) or not _is_address(url):
         raise InvalidOption("url", "expected the text of an http or https address; in a tab also a path, /…")
     if headers is not None and not isinstance(headers, Mapping):
         raise InvalidOption("headers", f"expected a dict, got {type(headers).__name__}")
@@ -182,13 +176,23 @@ def request_of(
     return Request(method.upper(), url, tuple(given.items()), content)
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        if not parts.scheme and not parts.netloc:
+            return parts.path.startswith("/")
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
 def rule_of(retry_on: Any, redact: Any, max_bytes: Any, limit: int) -> FetchRule:
     """What is to be done with an answer, of what a job has given. Raises `InvalidOption`."""
-    statuses = _listed("retry_on", RETRY_ON if retry_on is None else retry_on)
+    statuses = listed(RETRY_ON if retry_on is None else retry_on, "retry_on", "statuses")
     for status in statuses:
         if status not in ("3xx", "4xx", "5xx") and not (type(status) is int and 300 <= status <= 599):
             raise InvalidOption("retry_on", f'{status!r:.80} is no status from 300 to 599, nor "4xx", "5xx"')
-    names = _listed("redact", redact)
+    names = listed(redact, "redact", "names")
     if bad := [name for name in names if not isinstance(name, str)]:
         raise InvalidOption("redact", f"{bad[0]!r:.80} is no name of a header")
     size = limit if max_bytes is None else count(max_bytes, "max_bytes")
@@ -210,9 +214,3 @@ def retry_after(value: str | None, now: float) -> float | None:
             return None
         delay = moment.timestamp() - now
     return min(max(delay, 0.0), _LONGEST_WAIT) or None
-
-
-def _listed(option: str, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidOption(option, f"expected a list, got {value!r:.80}")
-    return tuple(value)

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
 from .connections import Connection
-from .durations import count, name_of, optional_seconds
+from .durations import count, listed, name_of, optional_seconds
 from .errors import InvalidOption, UnknownJob
 from .on import Event, Schedule, Webhook
 from .payloads import PayloadType
@@ -18,11 +18,21 @@ from .retry import Retry
 from .shapes import return_shape
 from .step import Duration
 
-__all__ = ["Job", "collect_connections", "collect_jobs", "collect_queues", "find_job", "job", "manifest"]
+__all__ = [
+    "Job",
+    "collect_connections",
+    "collect_jobs",
+    "collect_queues",
+    "described",
+    "find_job",
+    "job",
+    "manifest",
+]
 
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
+N = TypeVar("N", "Job[Any, Any]", Queue, Connection)
 Start = Event | Schedule | Webhook
 Auth = Callable[[Any], Awaitable[Any]]
 Jobs = Any  # a module, a Job, or any nesting of iterables of them
@@ -56,16 +66,13 @@ class Job(Generic[P, R]):
         self.limits = queue if isinstance(queue, Queue) else None
         self.queue = queue.name if isinstance(queue, Queue) else name_of(queue, f"{where}: queue")
         self.version = None if version is None else name_of(version, f"{where}: version")
-        if isinstance(accepts, str):
-            raise InvalidOption(f"{where}: accepts", f"expected a list of versions, got {accepts!r:.80}")
-        self.accepts = {self.version, *(one and name_of(one, f"{where}: accepts") for one in accepts)}
+        others = listed(accepts, f"{where}: accepts", "versions")
+        self.accepts = {self.version, *(one and name_of(one, f"{where}: accepts") for one in others)}
         self.retry = retry or Retry()
         self.max_duration = optional_seconds(max_duration, f"{where}: max_duration")
         self.max_recoveries = count(max_recoveries, f"{where}: max_recoveries", minimum=0)
         self.on = _starts(on, f"{where}: on")
-        if isinstance(requires, str):
-            raise InvalidOption(f"{where}: requires", f"expected a list of names, got {requires!r:.80}")
-        given = list(requires)
+        given = listed(requires, f"{where}: requires", "names")
         self.connections = tuple(one for one in given if isinstance(one, Connection))
         names = [one.name if isinstance(one, Connection) else one for one in given]
         self.requires = tuple(name_of(name, f"{where}: requires") for name in names)
@@ -151,33 +158,19 @@ class JobMaker:
 
 def collect_jobs(source: Jobs) -> dict[str, Job[Any, Any]]:
     """The jobs of modules, jobs, and lists of them, by name. Two jobs of one name are an error."""
-    found: dict[str, Job[Any, Any]] = {}
-    for one in _walk(source, Job):
-        if found.setdefault(one.name, one) is not one:
-            raise InvalidOption("jobs", f"two jobs are named {one.name!r}")
-    return found
+    return _by_name(_walk(source, Job), "jobs")
 
 
 def collect_queues(source: Jobs) -> dict[str, Queue]:
     """The queues with limits of modules and jobs, by name. Two that differ under one name are an error."""
-    found: dict[str, Queue] = {}
-    for one in _walk(source, Queue):
-        if found.setdefault(one.name, one) != one:
-            raise InvalidOption("jobs", f"two different queues are named {one.name!r}")
-    for job in _walk(source, Job):
-        if job.limits is not None and found.setdefault(job.queue, job.limits) != job.limits:
-            raise InvalidOption("jobs", f"two different queues are named {job.queue!r}")
-    return found
+    of_jobs = (job.limits for job in _walk(source, Job) if job.limits is not None)
+    return _by_name([*_walk(source, Queue), *of_jobs], "different queues")
 
 
 def collect_connections(source: Jobs) -> dict[str, Connection]:
     """The connections of modules and jobs, by name. Two of one name are an error."""
-    found: dict[str, Connection] = {}
     of_jobs = (connection for job in _walk(source, Job) for connection in job.connections)
-    for one in (*_walk(source, Connection), *of_jobs):
-        if found.setdefault(one.name, one) is not one:
-            raise InvalidOption("jobs", f"two connections are named {one.name!r}")
-    return found
+    return _by_name([*_walk(source, Connection), *of_jobs], "connections")
 
 
 def find_job(jobs: dict[str, Job[Any, Any]], wanted: Job[Any, Any] | str) -> Job[Any, Any]:
@@ -190,15 +183,25 @@ def find_job(jobs: dict[str, Job[Any, Any]], wanted: Job[Any, Any] | str) -> Job
     return found
 
 
+def described(jobs: dict[str, Job[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """What a worker tells of its jobs, so that a page without Python can check a payload."""
+    return {
+        name: {"version": one.version, "queue": one.queue, "payload": one.payload.json_schema()}
+        for name, one in sorted(jobs.items())
+    }
+
+
 def manifest(jobs: dict[str, Job[Any, Any]]) -> str:
-    """What a worker publishes of its jobs, so that a page without Python can check a payload."""
-    return json.dumps(
-        {
-            name: {"version": one.version, "queue": one.queue, "payload": one.payload.json_schema()}
-            for name, one in sorted(jobs.items())
-        },
-        sort_keys=True,
-    )
+    """The same as the text that it publishes."""
+    return json.dumps(described(jobs), sort_keys=True)
+
+
+def _by_name(given: Iterable[N], what: str) -> dict[str, N]:
+    found: dict[str, N] = {}
+    for one in given:
+        if found.setdefault(one.name, one) != one:
+            raise InvalidOption("jobs", f"two {what} are named {one.name!r}")
+    return found
 
 
 def _starts(on: Any, option: str) -> tuple[Start, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import AbortRun, FetchFailed, InvalidOption
-from .fetching import Answer, Request
+
+if TYPE_CHECKING:
+    from .fetching import Answer, Request
 
 __all__ = ["SystemFetch"]
 
@@ -31,11 +33,13 @@ class SystemFetch:
 
     async def _with_httpx(self, request: Request, limit: int) -> Answer:
         try:
-            from http.cookiejar import CookieJar, DefaultCookiePolicy
-
             import httpx
         except ImportError:
             raise InvalidOption("fetch", 'needs httpx: pip install "durable-lite[fetch]"') from None
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+        from .fetching import Answer
+
         if request.url.startswith("/"):
             raise InvalidOption(
                 "url", f"{request.url!r:.80} is an address in a tab only, where the page has a host"
@@ -75,6 +79,8 @@ async def _in_page(request: Request, limit: int) -> Answer:
     from js import AbortController, Object
     from js import fetch as send
     from pyodide.ffi import JsException, to_js
+
+    from .fetching import Answer
 
     ended = AbortController.new()
     given: dict[str, Any] = {"method": request.method, "headers": [list(one) for one in request.headers]}

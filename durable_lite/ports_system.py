@@ -12,18 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from .ports import Clock, Entropy, Offload, Timer
+from .ports_fetch import SystemFetch
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from .fetching import Answer, Request
-    from .ports_fetch import SystemFetch
-
 __all__ = [
-    "DefaultFetch",
     "InlineOffload",
     "SystemClock",
     "SystemEntropy",
+    "SystemFetch",
     "ThreadOffload",
     "default_offload",
 ]
@@ -96,24 +94,6 @@ class InlineOffload(Offload):
 
     def close(self) -> None:
         pass
-
-
-class DefaultFetch:
-    """Requests over `SystemFetch`, which brings much along and is loaded for the first of them."""
-
-    def __init__(self) -> None:
-        self._system: SystemFetch | None = None
-
-    async def __call__(self, request: Request, limit: int) -> Answer:
-        if self._system is None:
-            from .ports_fetch import SystemFetch
-
-            self._system = SystemFetch()
-        return await self._system(request, limit)
-
-    async def close(self) -> None:
-        if self._system is not None:
-            await self._system.close()
 
 
 def default_offload(width: int) -> Offload:

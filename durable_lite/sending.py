@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from .matching import matches
 from .ports import Store
-from .records import NewRun, Sent, SentEvent
+from .records import Sent, SentEvent
+from .trigger import run_started_by
 
 __all__ = ["send"]
 
@@ -23,15 +24,9 @@ async def send(
 ) -> Sent:
     """Store the event, with a run for each job that it starts, and wake those who wait for it."""
     plain = json.loads(payload)
-    trigger = json.dumps({"kind": "event", "name": name, "event": event_id, "timestamp": now})
+    trigger = {"kind": "event", "name": name, "event": event_id, "timestamp": now}
     started = {
         row.job: row for row in await store.list_triggers("event", name) if matches(row.match, plain)
     }  # once for each job, however many of its filters match
-    runs = [
-        NewRun(
-            new_id(), row.job, row.version, row.queue, 0, now, now, payload, trigger=trigger,
-            environment=environment,
-        )
-        for row in started.values()
-    ]  # fmt: skip
+    runs = [run_started_by(trigger, new_id(), row, payload, now, environment) for row in started.values()]
     return await store.send_event(SentEvent(event_id, name, payload, now), runs)

@@ -13,6 +13,7 @@ from .job import Job
 from .on import Schedule
 from .ports import TICK
 from .records import NewRun, ScheduleRow
+from .trigger import run_started_by
 
 if TYPE_CHECKING:
     from .timetable import Timetable
@@ -118,11 +119,9 @@ class Ticker:
         if job.payload.takes:
             last = None if before is None else text(before, times.zone)
             payload = json.dumps({"timestamp": text(at, times.zone), "last_timestamp": last})
-        return NewRun(
-            self._engine.new_id(), job.name, job.version, job.queue, 0, now, now, payload,
-            trigger=json.dumps({"kind": "schedule", "name": row.name, "timestamp": at}),
-            environment=self._engine.options.environment,
-        )  # fmt: skip
+        trigger = {"kind": "schedule", "name": row.name, "timestamp": at}
+        engine = self._engine
+        return run_started_by(trigger, engine.new_id(), job, payload, now, engine.options.environment)
 
 
 def _from(times: Timetable, first: float, last: float) -> Iterable[float]:

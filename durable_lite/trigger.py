@@ -10,13 +10,13 @@ from . import keys
 from .durations import MAX_NAME, moment, name_of, optional_seconds, seconds
 from .errors import InvalidOption
 from .job import Job
-from .records import NewRun
+from .records import NewRun, TriggerRow
 from .step import Duration
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["MAX_TAGS", "TriggerOptions", "new_run"]
+__all__ = ["MAX_TAGS", "TriggerOptions", "new_run", "run_started_by"]
 
 MAX_TAGS = 50
 
@@ -100,6 +100,18 @@ def new_run(
     if given:
         raise InvalidOption(next(iter(given)), "trigger has no such option")
     return row
+
+
+def run_started_by(
+    trigger: Mapping[str, Any], id: str, job: Job[Any, Any] | TriggerRow, payload: str, now: float,
+    environment: str | None,
+) -> NewRun:  # fmt: skip
+    """A row for what isn't triggered by hand: due at once, and without options."""
+    name = job.name if isinstance(job, Job) else job.job
+    return NewRun(
+        id, name, job.version, job.queue, 0, now, now, payload, trigger=json.dumps(trigger),
+        environment=environment,
+    )  # fmt: skip
 
 
 def _prefix(scope: Any, parent: tuple[str, int] | None) -> str:

@@ -15,8 +15,9 @@ from .job import Job
 from .matching import matches
 from .on import Webhook
 from .ports import Store
-from .records import NewRun, Sent, SentEvent
+from .records import Sent, SentEvent
 from .signatures import verify
+from .trigger import run_started_by
 
 __all__ = ["Delivery", "receive"]
 
@@ -80,15 +81,12 @@ async def receive(
     plain = {"id": delivery_id, "webhook": name, "headers": kept}
     payload = codec.encode(plain | {"body": text}, key=f"webhook {name}", limit=limit)
     data = _data(text)
-    trigger = json.dumps({"kind": "webhook", "name": name, "event": event_id, "timestamp": now})
+    trigger = {"kind": "webhook", "name": name, "event": event_id, "timestamp": now}
     started = {job.name: job for job, hook, _ in ids if matches(hook.match, data)}
     runs = [
-        NewRun(
-            new_id(), job.name, job.version, job.queue, 0, now, now,
-            payload if job.payload.takes else "null", trigger=trigger, environment=environment,
-        )
+        run_started_by(trigger, new_id(), job, payload if job.payload.takes else "null", now, environment)
         for job in started.values()
-    ]  # fmt: skip
+    ]
     waits = codec.encode(plain | {"data": data}, key=f"webhook {name}", limit=limit)
     return await store.send_event(SentEvent(event_id, f"webhook.{name}", waits, now), runs)
 

@@ -19,9 +19,11 @@ export const listSchedules = (t) => done(t.objectStore("schedules").getAll());
  * @param {string[] | null} jobs
  */
 export async function nextTick(t, jobs) {
+  const rows = (await listSchedules(t)).filter((row) => !row.paused);
+  if (!rows.length) return null;
   const known = jobs ?? Object.keys(JSON.parse((await done(t.objectStore("meta").get("manifest")))?.value ?? "{}"));
-  const rows = (await listSchedules(t)).filter((row) => !row.paused && known.includes(row.job));
-  return rows.length ? Math.min(...rows.map((row) => row.next_at)) : null;
+  const ours = rows.filter((row) => known.includes(row.job));
+  return ours.length ? Math.min(...ours.map((row) => row.next_at)) : null;
 }
 
 /**

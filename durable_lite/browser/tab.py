@@ -16,7 +16,7 @@ from typing import Any
 from ..durable import Durable
 from ..errors import StoreUnavailable
 from ..events import RunEvent
-from ..job import manifest
+from ..job import described
 from ..records import Created, NewRun, Refusal, Settlement, StepRow, TokenRow
 from ..stores.indexeddb import IndexedDBStore
 from .turns import Turns
@@ -95,10 +95,10 @@ class Tab:
         await self.store.open()
         await self.app.start()
         self.app.pause(not self._leads)
-        known = json.loads(manifest(self.app.jobs))
-        for name, job in self.app.jobs.items():
-            known[name]["executes"] = self.app.connections.has(job.requires)
-        return json.dumps(known)
+        known, has = described(self.app.jobs), self.app.connections.has
+        return json.dumps(
+            {name: one | {"executes": has(self.app.jobs[name].requires)} for name, one in known.items()}
+        )
 
     def lead(self, on: bool) -> None:
         """Whether this tab holds the lock: only then it claims."""

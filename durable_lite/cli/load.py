@@ -56,12 +56,9 @@ def load_jobs(targets: Iterable[str]) -> Loaded:
 
 def _collect(where: str, source: Jobs) -> Loaded:
     try:
-        jobs, queues, connections = (
-            collect_jobs(source),
-            collect_queues(source),
-            collect_connections(source),
-        )
-        return Loaded(jobs, (*queues.values(), *connections.values()))
+        others: list[Queue | Connection] = [*collect_queues(source).values()]
+        others += collect_connections(source).values()
+        return Loaded(collect_jobs(source), tuple(others))
     except InvalidOption as error:
         raise Failure(f"{where}: {detail(error)}") from None
 

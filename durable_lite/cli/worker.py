@@ -66,11 +66,8 @@ def worker(
         raise Failure("--db: memory: can't be shared, so there is nothing to work for; name a file")
     with contextlib.redirect_stdout(sys.stderr):
         loaded = load_jobs(targets)
-        ctx.exit(
-            asyncio.run(
-                _work(loaded, db, durability, stop_timeout, concurrency=concurrency, versions=versions)
-            )
-        )
+        work = _work(loaded, db, durability, stop_timeout, concurrency=concurrency, versions=versions)
+        ctx.exit(asyncio.run(work))
 
 
 async def _work(

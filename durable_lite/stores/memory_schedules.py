@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..records import Change, NewRun, ScheduleRow
+from . import rows
 from .memory_events import MemoryEvents
-from .rows import goes_on
 
 __all__ = ["MemorySchedules"]
 
@@ -17,7 +17,7 @@ class MemorySchedules(MemoryEvents):
     async def set_schedules(self, jobs: Sequence[str], schedules: Sequence[ScheduleRow]) -> None:
         before = self._schedules
         kept = {key: row for key, row in before.items() if row.job not in jobs}
-        new = {(row.job, row.name): goes_on(row, before.get((row.job, row.name))) for row in schedules}
+        new = {(row.job, row.name): rows.goes_on(row, before.get((row.job, row.name))) for row in schedules}
         self._schedules = kept | new
         if self._schedules != before:
             self.announce(Change(None, claimable=True))
@@ -28,8 +28,7 @@ class MemorySchedules(MemoryEvents):
     async def pause_schedule(self, job: str, name: str, paused: bool, now: float) -> None:
         row = self._schedules.get((job, name))
         if row is not None and row.paused != paused:
-            next_at = row.next_at if paused else max(row.next_at, now)
-            self._schedules[job, name] = row._replace(paused=int(paused), next_at=next_at)
+            self._schedules[job, name] = rows.paused(row, paused, now)
             self.announce(Change(None, claimable=True))
 
     async def tick(

@@ -28,6 +28,7 @@ __all__ = [
     "leaving",
     "not_resumable",
     "order",
+    "paused",
     "rate_moment",
     "recovered",
     "token_expired",
@@ -203,6 +204,11 @@ def goes_on(new: ScheduleRow, before: ScheduleRow | None) -> ScheduleRow:
         return new
     next_at = before.next_at if before.spec == new.spec else new.next_at
     return new._replace(next_at=next_at, last_at=before.last_at, paused=before.paused)
+
+
+def paused(row: ScheduleRow, on: bool, now: float) -> ScheduleRow:
+    """A schedule that is paused, or goes on with what comes after `now`."""
+    return row._replace(paused=int(on), next_at=row.next_at if on else max(row.next_at, now))
 
 
 def not_resumable(run_id: str, status: str) -> Conflict:

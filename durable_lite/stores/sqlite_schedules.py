@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from ..records import Change, NewRun, ScheduleRow
-from .rows import goes_on
+from . import rows
 from .sqlite_create import create_runs
 
 __all__ = ["SCHEDULES", "pause_schedule", "set_schedules", "tick"]
@@ -28,7 +28,7 @@ def set_schedules(
 ) -> tuple[None, Changes]:
     of_jobs = (json.dumps(list(jobs)),)
     before = {(row[0], row[1]): ScheduleRow._make(row) for row in cursor.execute(_OF_JOBS, of_jobs)}
-    after = {(row.job, row.name): goes_on(row, before.get((row.job, row.name))) for row in schedules}
+    after = {(row.job, row.name): rows.goes_on(row, before.get((row.job, row.name))) for row in schedules}
     if after == before:
         return None, ()
     cursor.execute(_FORGET, of_jobs)
@@ -40,8 +40,7 @@ def pause_schedule(cursor: Cursor, job: str, name: str, paused: bool, now: float
     row = _find(cursor, job, name)
     if row is None or row.paused == paused:
         return None, ()
-    next_at = row.next_at if paused else max(row.next_at, now)
-    cursor.execute(_PUT, row._replace(paused=int(paused), next_at=next_at))
+    cursor.execute(_PUT, rows.paused(row, paused, now))
     return None, (Change(None, claimable=True),)
 
 

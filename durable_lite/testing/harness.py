@@ -63,7 +63,8 @@ class Harness:
         """The next life of the worker's process."""
         self._line = FaultyStore(self.store)  # type: ignore[abstract]  # its verbs are generated
         self._owner, self._worker = TaskOwner(), self._durable(self._line)
-        self._worker.connections = self.app.connections.for_others(self._worker.look)
+        self._worker.connections = self.app.connections
+        self.app.connections.changed = self._worker.look  # nobody works in `app`
 
     async def __aenter__(self) -> Self:
         await self.app.start()
