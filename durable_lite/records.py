@@ -351,7 +351,7 @@ class RunFilter(NamedTuple):
 
     statuses: tuple[str, ...] | None = None
     job: str | None = None
-    tag: str | None = None
+    tags: tuple[str, ...] = ()  # all of them
     created_after: float | None = None
     created_before: float | None = None
     cursor: tuple[float, str] | None = None  # (created_at, id) of the last row seen

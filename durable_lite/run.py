@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from . import codec
 from .durations import count, seconds
-from .errors import InvalidPayload, RunFailed, RunNotFound
+from .errors import InvalidPayload, RunFailed
 from .events import RunEvent
-from .records import Change, RunRow
+from .records import RunRow
 from .status import FINAL, Status
 from .step import Duration
 
 if TYPE_CHECKING:
-    from .steering import Steering
+    from .job import Job
 
-__all__ = ["Run", "RunPage"]
+__all__ = ["Run", "RunPage", "RunSource"]
 
 R = TypeVar("R")
-_BATCH = 500
+
+
+class RunSource(Protocol):
+    """Where a handle finds its run: `Durable`, or `RemoteDurable`."""
+
+    jobs: dict[str, Job[Any, Any]]
+
+    async def _existing(self, run_id: str) -> RunRow:
+        """`RunNotFound`."""
+
+    async def _ended(self, run_id: str, timeout: float | None) -> RunRow:
+        """Once it has ended. `TimeoutError`, `RunNotFound`."""
+
+    def _follow(self, run_id: str, after: int) -> AsyncIterator[RunEvent]:
+        """Its stored events with `seq` > `after`, until it has ended."""
 
 
 class Run(Generic[R]):
     """A run as it was when last looked at (`refresh` looks again), and ways to wait for it."""
 
-    def __init__(self, app: Steering, row: RunRow, disposition: str | None = None) -> None:
+    def __init__(self, app: RunSource, row: RunRow, disposition: str | None = None) -> None:
         self._app, self._row = app, row
         self.disposition = disposition  # of a trigger: "created" or "idempotent"
 
@@ -122,10 +135,7 @@ class Run(Generic[R]):
 
     async def refresh(self) -> Run[R]:
         """Look again; returns itself. `RunNotFound` when it was deleted."""
-        row = await self._app.store.get_run(self.id)
-        if row is None:
-            raise RunNotFound(self.id)
-        self._row = row
+        self._row = await self._app._existing(self.id)
         return self
 
     async def result(self, timeout: Duration = None) -> R:
@@ -134,14 +144,7 @@ class Run(Generic[R]):
         Raises `TimeoutError` after `timeout` (the run goes on), `RunFailed` if it ended without a
         result, `InvalidPayload` if its payload didn't fit, `RunNotFound` if it was deleted.
         """
-        limit = None if timeout is None else seconds(timeout, "timeout")
-        async with _Changes(self._app, self.id, limit, steps=False) as changes:
-            while True:
-                await self.refresh()
-                if self.finished:
-                    break
-                if not await changes.next():
-                    raise TimeoutError(f"run {self.id} is {self.status} after {limit:g} s; it goes on")
+        self._row = await self._app._ended(self.id, None if timeout is None else seconds(timeout, "timeout"))
         if self.status is Status.COMPLETED:
             job = self._app.jobs.get(self.job)
             output: R = codec.decode(self._row.output or "null", None if job is None else job.output)
@@ -157,62 +160,16 @@ class Run(Generic[R]):
         Gapless and in order: a reader that starts again after the last `seq` that it saw misses
         nothing and sees nothing twice. A failed run that is resumed goes on: read on from there.
         """
-        seen = count(after, "after", minimum=0)
-        async with _Changes(self._app, self.id, None, steps=True) as changes:
-            while True:
-                await self.refresh()
-                while batch := await self._app.store.read_events(self.id, seen, _BATCH):
-                    for event in batch:
-                        seen = event.seq or seen
-                        yield event
-                if self.finished:
-                    return
-                await changes.next()
+        async for event in self._app._follow(self.id, count(after, "after", minimum=0)):
+            yield event
 
 
 class RunPage(NamedTuple):
-    """One page of a list of runs, newest first; `cursor` asks for the next, None: there is none."""
+    """One page of a list of runs, newest first; `cursor` asks for the next, None: there is none.
+
+    `searched`: how many runs a search has looked at so far; it goes no further than 10,000.
+    """
 
     runs: list[Run[Any]]
     cursor: str | None
-
-
-class _Changes:
-    """Wakes a reader when a run may have changed; at the latest after the poll interval."""
-
-    def __init__(self, app: Steering, run_id: str, limit: float | None, steps: bool) -> None:
-        self._app, self._run_id, self._limit, self._steps = app, run_id, limit, steps
-        self._event = asyncio.Event()
-        self._over = False
-
-    async def __aenter__(self) -> _Changes:
-        self._unlisten = self._app.store.listen(self._hear, steps=self._steps)
-        self._timer = None
-        if self._limit is not None:
-            self._timer = self._app.clock.call_later(self._limit, self._time_out)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._unlisten()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _hear(self, change: Change) -> None:
-        if change.run_id is None or change.run_id == self._run_id:
-            self._event.set()
-
-    def _time_out(self) -> None:
-        self._over = True
-        self._event.set()
-
-    async def next(self) -> bool:
-        """Wait for a change. False: the time is up."""
-        if not self._over:
-            poll = None
-            if not self._app.store.announces_all:
-                poll = self._app.clock.call_later(self._app.options.heartbeat_interval, self._event.set)
-            await self._event.wait()
-            if poll is not None:
-                poll.cancel()
-            self._event.clear()
-        return not self._over
+    searched: int | None = None

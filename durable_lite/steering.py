@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from . import codec, keys, moving
-from .durations import count, moment, name_of, seconds
+from . import codec, keys, listing, moving
+from .durations import count, name_of, seconds
 from .engine import Options
-from .errors import DurableError, InvalidOption, RunNotFound
+from .errors import DurableError, InvalidOption
+from .events import RunEvent
+from .following import ended, existing, follow
 from .forks import forked
 from .ids import IdMaker
 from .job import Job, find_job
+from .listing import cursor_after, parse_cursor, run_filter
 from .ports import Clock, Store
 from .records import (
     LogRow,
     NewRun,
     QueueState,
-    RunFilter,
     RunRow,
     ScheduleRow,
     Sent,
@@ -29,7 +31,6 @@ from .records import (
 from .run import Run, RunPage
 from .runlog import ENGINE
 from .sending import send
-from .status import Status
 from .step import Duration
 from .worker import Worker
 
@@ -65,31 +66,24 @@ class Steering:
         *,
         status: str | Iterable[str] | None = None,
         job: Any = None,
-        tag: str | None = None,
+        tag: str | Iterable[str] | None = None,
+        search: str | None = None,
         created_after: Any = None,
         created_before: Any = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> RunPage:
-        """A page of runs, newest first, that match all that is given."""
-        statuses = None
-        if status is not None:
-            wanted = [status] if isinstance(status, str) else list(status)
-            if bad := [one for one in wanted if one not in Status.__members__]:
-                raise InvalidOption("status", f"{bad[0]!r:.80} is none of {', '.join(Status)}")
-            statuses = tuple(wanted)
-        rows = await self._opened.list_runs(
-            RunFilter(
-                statuses,
-                job.name if isinstance(job, Job) else job,
-                tag,
-                None if created_after is None else moment(created_after, "created_after"),
-                None if created_before is None else moment(created_before, "created_before"),
-                _parse_cursor(cursor, "list_runs"),
-                count(limit, "limit"),
-            )
-        )
-        return RunPage([Run(self, row) for row in rows], _cursor(rows, limit))
+        """A page of runs, newest first, that match all that is given; of several tags all.
+
+        `search`: text in the run's id, its tags or its payload, whatever the case, looked for among the
+        newest 10,000 runs that match the rest. `cursor`: that of the page before.
+        """
+        wanted = run_filter(
+            status=status, job=job, tag=tag, created_after=created_after, created_before=created_before,
+            limit=limit, cursor=cursor,
+        )  # fmt: skip
+        found = await listing.list_runs(self._opened, wanted, search)
+        return RunPage([Run(self, row) for row in found.rows], found.cursor, found.searched)
 
     async def steps(self, run_id: str) -> list[StepRow]:
         """A run's steps and waits as stored: finished ones in order, then the others."""
@@ -286,9 +280,9 @@ class Steering:
         if state not in (None, "pending", "completed", "failed", "expired"):
             raise InvalidOption("state", f"{state!r:.80} is none of pending, completed, failed, expired")
         rows = await self._opened.list_tokens(
-            TokenFilter(state, run, _parse_cursor(cursor, "list_tokens"), count(limit, "limit"))
+            TokenFilter(state, run, parse_cursor(cursor, "list_tokens"), count(limit, "limit"))
         )
-        return TokenPage(rows, _cursor(rows, limit))
+        return TokenPage(rows, cursor_after(rows, limit))
 
     @property
     def _opened(self) -> Store:
@@ -299,10 +293,14 @@ class Steering:
         return self.store
 
     async def _existing(self, run_id: str) -> RunRow:
-        row = await self._opened.get_run(run_id)
-        if row is None:
-            raise RunNotFound(run_id)
-        return row
+        return await existing(self._opened, run_id)
+
+    async def _ended(self, run_id: str, timeout: float | None) -> RunRow:
+        poll = self.options.heartbeat_interval
+        return await ended(self._opened, self.clock, poll, run_id, timeout)
+
+    def _follow(self, run_id: str, after: int) -> AsyncIterator[RunEvent]:
+        return follow(self._opened, self.clock, self.options.heartbeat_interval, run_id, after)
 
 
 class TokenPage(NamedTuple):
@@ -310,20 +308,3 @@ class TokenPage(NamedTuple):
 
     tokens: list[TokenRow]
     cursor: str | None
-
-
-def _cursor(rows: Sequence[RunRow] | Sequence[TokenRow], limit: int) -> str | None:
-    return f"{rows[-1].created_at!r}:{rows[-1].id}" if len(rows) == limit else None
-
-
-def _parse_cursor(cursor: str | None, source: str) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    created_at, _, run_id = cursor.partition(":") if isinstance(cursor, str) else ("", "", "")
-    try:
-        at = float(created_at)
-    except ValueError:
-        at, run_id = 0.0, ""
-    if not run_id:
-        raise InvalidOption("cursor", f"{cursor!r:.80} didn't come from {source}")
-    return at, run_id

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import click
 
+from ..as_json import run_json, value_json
 from ..durable import Durable
 from ..errors import InvalidPayload, StoreError
 from ..events import EventType
 from ..ports import Store
 from ..records import Claim, RunRow, Settlement
 from ..status import FINAL, RESUMABLE, Status
-from .as_json import run_json, value_json
 from .exits import Exit, Failure, code_of
 from .find import find_earlier
 from .follow import Follower

@@ -7,13 +7,12 @@ import time
 
 import click
 
+from ..as_json import event_json, log_json, run_json, step_json, summary_json
 from ..durable import Durable
 from ..events import RunEvent
+from ..listing import SEARCHED, list_runs, run_filter
 from ..ports import Store
-from ..records import RunFilter
 from ..status import Status
-from .as_json import event_json, log_json, run_json, step_json, summary_json
-from .exits import Failure
 from .find import find_run
 from .move import MOVING
 from .options import Database, db_option, json_option, opened
@@ -48,7 +47,14 @@ for _command in (*STEERING, *MOVING):
     help=f"Only with this status; may be repeated. One of {', '.join(Status)}.",
 )
 @click.option("--job", metavar="NAME", help="Only of this job.")
-@click.option("--tag", metavar="TEXT", help="Only with this tag.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TEXT", help="Only with this tag; may be repeated: with all."
+)
+@click.option(
+    "--search",
+    metavar="TEXT",
+    help=f"Only with this text in id, tags or payload, of the newest {SEARCHED:,} runs that match the rest.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most so many."
 )
@@ -58,30 +64,32 @@ def list_(
     db: Database,
     statuses: tuple[str, ...],
     job: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
+    search: str | None,
     limit: int,
     cursor: str | None,
     as_json: bool,
 ) -> None:
     """List runs, newest first."""
-
-    after = None if cursor is None else _parse_cursor(cursor)
-    wanted = RunFilter(tuple(map(str, statuses)) or None, job, tag, cursor=after, limit=limit)
+    wanted = run_filter(status=statuses or None, job=job, tag=tags, limit=limit, cursor=cursor)
 
     async def page() -> None:
         async with opened(db) as store:
-            rows = await store.list_runs(wanted)
-            last = rows[-1] if len(rows) == limit else None
-            following = None if last is None else f"{last.created_at!r}:{last.id}"
+            rows, following, searched = await list_runs(store, wanted, search)
             if as_json:
-                click.echo(json_text({"runs": [summary_json(row) for row in rows], "cursor": following}))
+                document = {"runs": [summary_json(row) for row in rows], "cursor": following}
+                click.echo(json_text(document if searched is None else {**document, "searched": searched}))
                 return
-            if not rows:
-                click.echo(f"No such runs in {visible(store.url)}.")
-                return
-            show_runs(output_console(), rows, time.time())
+            among = "" if searched is None else f" among the newest {searched:,}"
+            sought = "" if searched is None else f"; searched{among}"
+            if rows:
+                show_runs(output_console(), rows, time.time())
+            else:
+                click.echo(f"No such runs{among} in {visible(store.url)}.")
             if following is not None:
-                click.echo(f"There may be more: --cursor {following}", err=True)
+                click.echo(
+                    f"There may be more{sought}: --cursor {following}", err=True
+                )
 
     asyncio.run(page())
 
@@ -119,14 +127,6 @@ def show(run_id: str, db: Database, traceback: bool, limit: int | None, as_json:
                 show_run(output_console(), detail)
 
     asyncio.run(look())
-
-
-def _parse_cursor(cursor: str) -> tuple[float, str]:
-    created_at, _, run_id = cursor.partition(":")
-    try:
-        return float(created_at), run_id
-    except ValueError:
-        raise Failure(f"--cursor: {cursor} didn't come from `runs list`") from None
 
 
 async def _events(store: Store, run_id: str) -> list[RunEvent]:

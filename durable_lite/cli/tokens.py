@@ -9,10 +9,10 @@ import time
 import click
 from rich.text import Text
 
+from ..as_json import token_json
 from ..codec import decode
 from ..durable import Durable
 from ..records import TokenRow
-from .as_json import token_json
 from .exits import Failure
 from .find import find_run
 from .options import Database, db_option, json_option, opened, read_payload

@@ -74,7 +74,7 @@ class MemoryStore(MemorySchedules):
             for row in self._runs.values()
             if (f.statuses is None or row.status in f.statuses)
             and (f.job is None or row.job == f.job)
-            and (f.tag is None or f.tag in json.loads(row.tags))
+            and (not f.tags or set(f.tags) <= set(json.loads(row.tags)))
             and (f.created_after is None or row.created_at > f.created_after)
             and (f.created_before is None or row.created_at < f.created_before)
             and (f.cursor is None or (row.created_at, row.id) < f.cursor)

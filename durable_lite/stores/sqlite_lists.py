@@ -9,13 +9,20 @@ from .sqlite_statements import RUN, TOKEN
 __all__ = ["list_runs", "list_tokens"]
 
 
+# A run found by one tag has another one, too.
+_ALSO = """EXISTS (
+    SELECT 1 FROM tags AS also
+    WHERE also.tag = ? AND also.created_at = tags.created_at AND also.run_id = tags.run_id
+)"""
+
+
 def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
     """The query of a list, newest first, from the index that has the order already.
 
     With statuses (a job has all of them) it merges one ordered index range for each.
     """
     f = filter
-    table = "tags" if f.tag is not None else "runs"
+    table = "tags" if f.tags else "runs"
     key = (f"{table}.created_at", f"{table}.{'run_id' if table == 'tags' else 'id'}")
     terms: list[str] = []
     values: list[object] = []
@@ -32,9 +39,11 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
         terms.append("runs.job = ?")
         values.append(f.job)
     statuses: tuple[str, ...] = () if f.statuses is None else tuple(dict.fromkeys(f.statuses))
-    if f.tag is not None:
+    if f.tags:
+        first, *others = f.tags
         terms.append("tags.tag = ?")
-        values.append(f.tag)
+        terms.extend([_ALSO] * len(others))
+        values.extend((first, *others))
         if f.statuses is not None:
             terms.append(f"runs.status IN ({', '.join('?' * len(statuses))})")
             values.extend(statuses)

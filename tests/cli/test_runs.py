@@ -51,6 +51,16 @@ class TestList:
         assert ids("--tag", "n3") == [many[2]]
         assert ids("--job", "export", "--tag", "all", "--status", "pending") == many[:0:-1]
         assert ids("--job", "other") == []
+        assert ids("--tag", "n3", "--tag", "all") == [many[2]]
+        assert ids("--tag", "n3", "--tag", "n2") == []
+
+    def test_search(self, many, db):
+        told = parsed("runs", "list", "--db", db, "--search", '"pages":3', "--tag", "all")
+        assert [run["id"] for run in told["runs"]] == [many[2]]
+        assert (told["searched"], told["cursor"]) == (5, None)
+        assert succeed("runs", "list", "--db", db, "--search", "zz").stdout.startswith(
+            "No such runs among the newest 5 in"
+        )
 
     def test_for_people(self, many, db):
         done = succeed("runs", "list", "--db", db, "--limit", 2)
@@ -73,7 +83,7 @@ class TestList:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--cursor", "nonsense"], "--cursor: nonsense didn't come from `runs list`"),
+            (["--cursor", "nonsense"], "cursor: 'nonsense' didn't come from list_runs"),
             (["--status", "DONE"], "Invalid value for '--status': 'DONE' is not one of "),
             (["--limit", "0"], "Invalid value for '--limit': "),
         ],

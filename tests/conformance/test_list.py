@@ -56,14 +56,19 @@ async def test_by_tag(store):
     await create(store, "none")
     await create(store, "raw", tags=json.dumps(["é", "x"], ensure_ascii=False))
     for n, tag in enumerate(TAGS):
-        assert await ids(store, tag=tag) == (["raw"] if tag == "é" else []) + [f"{n:02}"], tag
-    assert len(await ids(store, tag="all")) == len(TAGS)
-    assert await ids(store, tag="al") == await ids(store, tag="") == await ids(store, tag="al%") == []
+        assert await ids(store, tags=(tag,)) == (["raw"] if tag == "é" else []) + [f"{n:02}"], tag
+    assert len(await ids(store, tags=("all",))) == len(TAGS)
+    assert (
+        await ids(store, tags=("al",))
+        == await ids(store, tags=("",))
+        == await ids(store, tags=("al%",))
+        == []
+    )
 
 
 async def test_a_tag_twice_lists_its_run_once(store):
     await create(store, tags='["a", "b", "a"]')
-    assert await ids(store, tag="a") == ["r"]
+    assert await ids(store, tags=("a",)) == ["r"]
 
 
 async def test_by_job(store):
@@ -123,7 +128,7 @@ filters = st.builds(
     statuses=st.none()
     | st.lists(st.sampled_from(["PENDING", "EXECUTING", "COMPLETED", "FAILED"])).map(tuple),
     job=st.none() | st.sampled_from(["x", "y", "z"]),
-    tag=st.none() | st.sampled_from(TAGS[:6]),
+    tags=st.lists(st.sampled_from(TAGS[:6]), max_size=3).map(tuple),
     created_after=moment,
     created_before=moment,
     limit=st.integers(1, 7),
@@ -149,7 +154,7 @@ async def test_any_filter_pages_through_what_it_means(store, runs, queries):
             for n, run in enumerate(runs)
             if (query.statuses is None or run.status in query.statuses)
             and (query.job is None or run.job == query.job)
-            and (query.tag is None or query.tag in run.tags)
+            and set(query.tags) <= set(run.tags)
             and (query.created_after is None or NOW - run.age > query.created_after)
             and (query.created_before is None or NOW - run.age < query.created_before)
         ]

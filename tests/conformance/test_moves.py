@@ -176,7 +176,7 @@ async def test_a_run_arrives_with_all_it_has(store, status):
     assert has["events"][:-1] == had["events"]
     last = has["events"][-1]
     assert (last.at, last.type, last.data) == (NOW + 10, "run.moved", ev.moved_in())
-    assert [found.id for found in await store.list_runs(RunFilter(tag="x"))] == ["r"]
+    assert [found.id for found in await store.list_runs(RunFilter(tags=("x",)))] == ["r"]
     assert await store.leases() == []
 
 
@@ -284,7 +284,7 @@ async def test_there_and_back_again(store):
     assert [line.ordinal for line in seen["r"]["logs"]] == [0, 1, 5]
     moves = [each.data["direction"] for each in seen["r"]["events"] if each.type == "run.moved"]
     assert moves == ["out", "in", "out", "in"]
-    assert [found.id for found in await store.list_runs(RunFilter(tag="y"))] == ["r"]
+    assert [found.id for found in await store.list_runs(RunFilter(tags=("y",)))] == ["r"]
 
 
 async def test_an_old_document_does_not_bring_back_what_has_moved_on(store):

@@ -296,7 +296,7 @@ async def test_queued_runs_are_runs(store):
     row = await get(store, "b")
     assert (row.ready_at, row.finished_at, row.started_at, row.generation) == (NOW + 0.5, None, None, 0)
     assert await store.list_runs(RunFilter(statuses=("QUEUED",))) == [row]
-    assert await store.list_runs(RunFilter(tag="x")) == [row]
+    assert await store.list_runs(RunFilter(tags=("x",))) == [row]
     assert await store.get_runs(["b"]) == [row]
 
 

@@ -692,7 +692,10 @@ async def test_runs_are_found_by_what_they_are(make_app):
         assert await ids(created_after=began + 30) == {c.id}
         assert await ids(created_before=dt.datetime.fromtimestamp(began + 30, dt.UTC)) == {a.id, b.id}
         assert await ids(tag="none") == set()
+        assert await ids(tag=["red", "blue"]) == {a.id}
+        assert await ids(tag=["blue", "re"]) == set()
         for wrong in ({"status": "DONE"}, {"status": ["FAILED", 1]}, {"limit": 0}, {"cursor": "x"},
+                      {"cursor": "nan:x"}, {"tag": ["red", 1]}, {"search": 1}, {"job": 1},
                       {"created_after": "yesterday"}, {"created_before": dt.datetime(2026, 1, 1)}):  # fmt: skip
             with pytest.raises(InvalidOption) as caught:
                 await durable.list_runs(**wrong)
@@ -830,3 +833,43 @@ async def test_a_result_is_awaited_across_processes(make_store):
         async with app(there, slow, clock=clock, worker=False) as other, app(here, slow, clock=clock):
             run = await other.trigger(slow)
             assert await other.result(run) == "done"
+
+
+async def test_a_search_looks_into_ids_tags_and_payloads(make_app):
+    async with make_app([quick, order], worker=False) as durable:
+        a = await durable.trigger(order, Order('a "quoted" ÄRGER'), tags=["red", "Blue"])
+        b = await durable.trigger(order, Order("b"), tags=["red"])
+        c = await durable.trigger(quick)
+
+        async def ids(search, **filters):
+            return [run.id for run in (await durable.list_runs(search=search, **filters)).runs]
+
+        assert await ids("") == [c.id, b.id, a.id]
+        assert await ids(a.id[4:].upper()) == [a.id]
+        assert await ids("blue") == [a.id]
+        assert await ids("ärg") == [a.id]
+        assert await ids('"quoted"') == [a.id]
+        assert await ids("a%") == []
+        assert await ids("r", tag="red", job=order) == [b.id, a.id]
+        assert await ids("blue", job=quick) == []
+
+
+async def test_a_search_goes_on_where_it_stopped_and_ends_with_the_newest_10_000(make_app):
+    async with make_app([order], worker=False) as durable:
+        last = await durable.trigger(order, Order("wanted too far away"))
+        for first in range(0, 10_500, 2_100):
+            texts = [f"{'wanted' if n % 3_000 == 0 else 'other'} {n}" for n in range(first, first + 2_100)]
+            await durable.trigger_many(order, [Order(text) for text in texts])
+        found, page = [], await durable.list_runs(search="wanted", limit=2)
+        assert page.cursor is not None
+        while page.cursor is not None:
+            found += page.runs
+            page = await durable.list_runs(search="wanted", limit=2, cursor=page.cursor)
+        found += page.runs
+        assert len({run.id for run in found}) == len(found) == 5
+        assert found[-1].id == last.id
+        page = await durable.list_runs(search="nothing like it")
+        assert (page.runs, page.searched) == ([], 10_000)
+        assert page.cursor is not None
+        page = await durable.list_runs(search="nothing like it", cursor=page.cursor)
+        assert (page.searched, page.cursor) == (501, None)

@@ -203,8 +203,8 @@ async def exercise(store: SQLiteStore) -> None:
         RunFilter(statuses=("FAILED", "CANCELLED", "EXECUTING"), cursor=cursor, limit=5),
         RunFilter(job="job", limit=5),
         RunFilter(job="job", statuses=("CANCELLED",), cursor=cursor, limit=5),
-        RunFilter(tag="t", cursor=cursor, limit=5),
-        RunFilter(tag="t", job="job", statuses=("COMPLETED",), cursor=cursor, limit=5),
+        RunFilter(tags=("t",), cursor=cursor, limit=5),
+        RunFilter(tags=("t",), job="job", statuses=("COMPLETED",), cursor=cursor, limit=5),
     ):
         assert len(await store.list_runs(filter)) <= 5
     await store.delete_run("a")
@@ -309,7 +309,7 @@ async def test_lists_read_as_much_as_they_return():
             RunFilter(limit=10),
             RunFilter(job="job", limit=10, cursor=(FINISHED / 2, "old")),
             RunFilter(statuses=("COMPLETED", "FAILED"), limit=10),
-            RunFilter(tag="t", limit=10, created_before=100.0),
+            RunFilter(tags=("t",), limit=10, created_before=100.0),
         ):
             with counted(store) as steps:
                 assert len(await store.list_runs(filter)) == 10

@@ -1,13 +1,16 @@
-"""Rows as JSON: what every `--json` prints. Moments are seconds since the epoch, durations seconds."""
+"""Rows as JSON: what every `--json` prints and the HTTP API answers.
+
+Moments are seconds since the epoch, durations seconds.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from ..events import RunEvent
-from ..records import LogRow, RunRow, StepRow, TokenRow
-from ..runlog import ENGINE
+from .events import RunEvent
+from .records import LogRow, RunRow, StepRow, TokenRow
+from .runlog import ENGINE
 
 __all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json", "token_json", "value_json"]
 
