@@ -89,7 +89,7 @@ async def start(page: Page, pause: str = "20ms", invoices: int = INVOICES) -> No
     await page.click("#start")
 
 
-async def cells(page: Page, least: int, what: str = "[data-is]") -> None:
+async def cells(page: Page, least: int, what: str = ":is([data-is=done], [data-is=kept])") -> None:
     count = f"document.querySelectorAll('#pages {what}').length"
     await tabs.until(lambda: page.evaluate(f"{count} >= {least}"), timeout=60, why=f"{least} pages {what}")
 
