@@ -9,13 +9,20 @@ import json
 from typing import Any
 
 from .events import RunEvent
-from .records import LogRow, RunRow, StepRow, TokenRow
+from .records import LogRow, QueueState, RunRow, ScheduleRow, StepRow, TokenRow
 from .runlog import ENGINE
 
-__all__ = ["event_json", "log_json", "run_json", "step_json", "summary_json", "token_json", "value_json"]
-
-_ERROR = ("type", "message", "code", "key")
-
+__all__ = [
+    "event_json",
+    "log_json",
+    "queue_json",
+    "run_json",
+    "schedule_json",
+    "step_json",
+    "summary_json",
+    "token_json",
+    "value_json",
+]
 
 def summary_json(row: RunRow) -> dict[str, Any]:
     """A run in a list: without what may be large."""
@@ -41,9 +48,9 @@ def summary_json(row: RunRow) -> dict[str, Any]:
     }
 
 
-def run_json(row: RunRow) -> dict[str, Any]:
-    """A run with all it has."""
-    error = _parsed(row.error)
+def run_json(row: RunRow, *, tagged: bool = False) -> dict[str, Any]:
+    """A run with all it has; `tagged`: its values as they are stored, for who reads them back."""
+    error, value = _parsed(row.error), _parsed if tagged else value_json
     return {
         **summary_json(row),
         "generation": row.generation,
@@ -58,14 +65,15 @@ def run_json(row: RunRow) -> dict[str, Any]:
         "blocked": row.blocked,
         "expires_at": row.expires_at,
         "idempotency_key": _parsed(row.idempotency_key),
-        "payload": value_json(row.payload),
-        "output": value_json(row.output),
+        "payload": value(row.payload),
+        "output": value(row.output),
         "error": error and {name: value for name, value in error.items() if name not in ("args", "module")},
-        "metadata": value_json(row.metadata),
+        "metadata": value(row.metadata),
     }
 
 
-def step_json(row: StepRow) -> dict[str, Any]:
+def step_json(row: StepRow, *, tagged: bool = False) -> dict[str, Any]:
+    value = _parsed if tagged else value_json
     return {
         "path": row.path,
         "kind": row.kind,
@@ -79,18 +87,28 @@ def step_json(row: StepRow) -> dict[str, Any]:
         "finished_at": row.finished_at,
         "wake_at": row.wake_at,
         "ref": row.ref,
-        "output": value_json(row.output),
+        "output": value(row.output),
         "error": _parsed(row.error),
     }
 
 
-def token_json(row: TokenRow) -> dict[str, Any]:
+def token_json(row: TokenRow, *, tagged: bool = False) -> dict[str, Any]:
+    value = _parsed if tagged else value_json
     return {
         **row._asdict(),
         "match": _parsed(row.match),
-        "output": value_json(row.output),
+        "output": value(row.output),
         "error": _parsed(row.error),
     }
+
+
+def queue_json(state: QueueState) -> dict[str, Any]:
+    row = state.queue
+    return {**row._asdict(), "paused": bool(row.paused), "queued": state.queued, "taken": state.taken}
+
+
+def schedule_json(row: ScheduleRow) -> dict[str, Any]:
+    return {**row._asdict(), "spec": json.loads(row.spec), "paused": bool(row.paused)}
 
 
 def event_json(event: RunEvent) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from .durations import count, name_of, seconds
 from .errors import InvalidOption
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "rate_of"]
 
 _is_rate = re.compile(r"(\d+)/(\d.*|[a-z]+)", re.ASCII).fullmatch
 _SCOPES = ("run", "execution")
@@ -36,7 +36,7 @@ class Queue:
         self.rate: int | None = None
         self.period: float | None = None  # seconds
         if rate is not None:
-            self.rate, self.period = _rate(rate, f"{where}: rate")
+            self.rate, self.period = rate_of(rate, f"{where}: rate")
         if key_scope not in _SCOPES:
             raise InvalidOption(f"{where}: key_scope", f"{key_scope!r:.80} is neither 'run' nor 'execution'")
         self.key_scope = key_scope
@@ -56,7 +56,7 @@ class Queue:
         return f"Queue({', '.join([repr(self.name), *limits])})"
 
 
-def _rate(value: Any, option: str) -> tuple[int, float]:
+def rate_of(value: Any, option: str) -> tuple[int, float]:
     """How many, and in how many seconds."""
     found = _is_rate(value) if isinstance(value, str) else None
     if found is None:

@@ -17,6 +17,7 @@ from .queues import queues
 from .run import run
 from .runs import runs
 from .schedules import schedules
+from .serve import serve
 from .tokens import tokens
 from .web import web
 from .worker import worker
@@ -71,6 +72,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(worker)
+cli.add_command(serve)
 cli.add_command(runs)
 cli.add_command(tokens)
 cli.add_command(events)

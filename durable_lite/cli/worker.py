@@ -21,7 +21,7 @@ from .progress import log_line
 from .screen import Screen, diagnostics, error_text, length, moment, plural
 from .signals import StopSignals
 
-__all__ = ["worker"]
+__all__ = ["WorkerLog", "worker"]
 
 
 @click.command()
@@ -74,7 +74,7 @@ async def _work(
     loaded: Loaded, db: Database, durability: str, stop_timeout: float, *, concurrency: int, versions: str
 ) -> int:
     screen = Screen()
-    log = _Log(screen)
+    log = WorkerLog(screen)
     with StopSignals() as signals, diagnostics(screen):
         async with opened(db, durability=durability, create=True) as store:
             app = Durable(observed(store, log), jobs=loaded.all, concurrency=concurrency, versions=versions)
@@ -91,7 +91,7 @@ async def _work(
     return signals.exit_code
 
 
-class _Log(Observer):
+class WorkerLog(Observer):
     """Writes a line for each thing that happens to a run here; the words are those of the events."""
 
     def __init__(self, screen: Screen) -> None:

@@ -20,12 +20,12 @@ from urllib.parse import quote, unquote_to_bytes
 from .manifest import NAME, Old, read_manifest
 from .output import BR
 
-__all__ = ["CSP", "Server"]
+__all__ = ["CSP", "TYPES", "Server"]
 
 # Enough for Pyodide; a worker has the policy of its own response.
 CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
 
-_TYPES = {
+TYPES = {
     ".css": "text/css; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
     ".gif": "image/gif",
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Vary", "Accept-Encoding")
         self.send_header("Last-Modified", formatdate(found.changed, usegmt=True))
         if not same:
-            self.send_header("Content-Type", _TYPES.get(path.suffix.lower(), "application/octet-stream"))
+            self.send_header("Content-Type", TYPES.get(path.suffix.lower(), "application/octet-stream"))
             self.send_header("Content-Length", str(found.size))
             if found.is_brotli:
                 self.send_header("Content-Encoding", "br")
