@@ -70,7 +70,7 @@ bench: $(PYTHON_READY) ## Measure
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove whatever set-up and tests have made
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache node_modules build dist
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache node_modules web/dashboard/vendor build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(PYTHON_READY): pyproject.toml scripts/make-venv
@@ -78,8 +78,9 @@ $(PYTHON_READY): pyproject.toml scripts/make-venv
 	$(PIP) install --editable '.[all,dev]'
 	@touch $@
 
-$(NODE_READY): package.json package-lock.json .npmrc
+$(NODE_READY): package.json package-lock.json .npmrc scripts/vendor.py | $(PYTHON_READY)
 	npm ci
+	$(BIN)/python scripts/vendor.py
 	@touch $@
 
 # Wheels for Pyodide's Python, not for ours: pure Python only, and exactly those listed.

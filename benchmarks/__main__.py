@@ -19,6 +19,7 @@ NAMES = (
     "waiting",
     "waits",
     "queues",
+    "http",
     "tab",
     "tab_suspension",
 )

@@ -24,6 +24,7 @@ __all__ = [
     "value_json",
 ]
 
+
 def summary_json(row: RunRow) -> dict[str, Any]:
     """A run in a list: without what may be large."""
     error = _parsed(row.error)

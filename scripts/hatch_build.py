@@ -13,12 +13,18 @@ class ModulesHook(BuildHookInterface):
             return
         sys.path.insert(0, self.root)
         try:
-            from durable_lite.web.modules import ASSETS, modules_in
+            from durable_lite.web.modules import ASSETS, dashboard_in, modules_in
         finally:
             sys.path.remove(self.root)
         if not Path(self.root, "web/types").is_dir():
             self.app.display_warning(
                 "no web/types: the wheel has no declarations for TypeScript (make types)"
             )
-        for name, path in modules_in(Path(self.root, "web")).items():
+        web = Path(self.root, "web")
+        dashboard = dashboard_in(web)
+        if not dashboard:
+            self.app.display_warning(
+                "no web/dashboard/vendor: the wheel has no dashboard (scripts/vendor.py)"
+            )
+        for name, path in (modules_in(web) | dashboard).items():
             build_data["force_include"][str(path)] = f"{ASSETS}/{name}"

@@ -17,12 +17,16 @@ export { Run, RunFailed } from "./run.mjs";
 export { decode } from "./values.mjs";
 
 /** @typedef {import("./host.mjs").TabStatus} TabStatus */
+/** @typedef {import("./source.mjs").ListFilter} ListFilter */
+/** @typedef {import("./source.mjs").Told} Told */
 /** @typedef {import("./tab-options.mjs").TabOptions} TabOptions */
 /** @typedef {import("./triggers.mjs").TriggerOptions} TriggerOptions */
 
 const now = () => Date.now() / 1000;
 const HEAD_START = 0.05; // seconds, for tabs that have Python already
-const OUTSIDE = () => import("./outside.mjs"); // like moving.mjs, few pages need it
+// Like moving.mjs, few pages need these.
+const OUTSIDE = () => import("./outside.mjs");
+const STEERING = () => import("./steering.mjs");
 const DECLARED = "declared"; // the job files whose schedules the store knows
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
@@ -51,7 +55,7 @@ export class Tab extends EventTarget {
     this.host = new Host(() => this.init(), {
       onstatus: (status) => this.told(status),
       onevents: (text) => {
-        this.live?.postMessage(text);
+        this.channel?.postMessage(text);
         this.heard(text);
       },
       onready: (manifest) => this.know(manifest),
@@ -70,8 +74,9 @@ export class Tab extends EventTarget {
     this.files = null;
     this.timer = 0;
     this.closed = false;
+    this.readOnly = false;
     /** @type {BroadcastChannel | null} */
-    this.live = null;
+    this.channel = null;
     /** @type {Promise<void> | null} */
     this.looking = null;
     this.lookAgain = false;
@@ -91,8 +96,8 @@ export class Tab extends EventTarget {
   async open() {
     await this.store.open();
     this.store.listen((changes) => this.changed(changes));
-    this.live = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
-    this.live.onmessage = ({ data }) => this.heard(data);
+    this.channel = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
+    this.channel.onmessage = ({ data }) => this.heard(data);
     // Also where nothing executes: what a frozen page was reading would block every other tab.
     this.page = follow((state, before, facts) => this.turn(state, facts));
     if (!this.options.worker) return;
@@ -119,13 +124,30 @@ export class Tab extends EventTarget {
 
   /**
    * Runs that match all that is given, newest first.
-   * @param {{status?: string | string[], job?: string, tag?: string, limit?: number}} [filter]
+   * @param {{status?: string | string[], job?: string, tag?: string | string[], limit?: number}} [filter] of tags, all
    * @returns {Promise<Run[]>}
    */
   async runs({ status, job = undefined, tag = undefined, limit = 50 } = {}) {
     const statuses = status === undefined ? null : [status].flat();
-    const rows = await this.store.list_runs({ statuses, job: job ?? null, tag: tag ?? null, limit });
+    const rows = await this.store.list_runs({ statuses, job: job ?? null, tags: [tag ?? []].flat(), limit });
     return rows.map((row) => new Run(this, row.id, row));
+  }
+
+  /** A page of them, with a cursor to the next, and with a search. @param {ListFilter} [filter] */
+  async listRuns(filter = {}) {
+    return (await STEERING()).listRuns(this, filter);
+  }
+
+  /** Tell the newest of them now, and whenever they have changed; returns what ends it. @param {ListFilter} filter @param {Told} told */
+  live(filter, told) {
+    const ended = new AbortController();
+    STEERING().then(({ live }) => live(this, filter, told, ended.signal));
+    return () => ended.abort();
+  }
+
+  /** The jobs that the last worker knew, by name. */
+  async knownJobs() {
+    return (await STEERING()).knownJobs(this);
   }
 
   /** The handle on a run, whether or not it is there. @param {string} id @returns {Run} */
@@ -137,7 +159,7 @@ export class Tab extends EventTarget {
   async cancel(id) {
     await this.store.cancel_run(id, now());
     const text = JSON.stringify([{ run_id: id, seq: null, at: now(), type: "run.cancelled", data: {} }]);
-    this.live?.postMessage(text);
+    this.channel?.postMessage(text);
     this.heard(text);
   }
 
@@ -146,21 +168,28 @@ export class Tab extends EventTarget {
     await this.store.resume_run(id, now());
   }
 
-  /**
-   * Hand an unfinished run over: it is MOVED here, and goes on where this document is imported.
-   * @param {string} id
-   * @returns {Promise<string>}
-   */
+  /** Remove a finished run with all it has. @param {string} id */
+  async delete(id) {
+    await this.store.delete_run(id);
+  }
+
+  /** A new run of the same job, without checkpoints; with the same payload unless another is given. @param {string} id @param {any} [payload] */
+  async replay(id, payload = undefined) {
+    return (await STEERING()).replay(this, id, payload, now());
+  }
+
+  /** A new run with the checkpoints that were stored before this step's. @param {string} id @param {string} fromStep its path */
+  async fork(id, fromStep) {
+    return (await STEERING()).fork(this, id, fromStep, now());
+  }
+
+  /** Hand an unfinished run over: it is MOVED here, and goes on where this document is imported. @param {string} id */
   async exportRun(id) {
     const { exportRun } = await import("./moving.mjs");
     return exportRun(this.store, id, now());
   }
 
-  /**
-   * Go on here with a run from elsewhere. Throws `InvalidDocument`, `TooLarge`; `Conflict` if it is here.
-   * @param {string} text a document
-   * @returns {Promise<Run>}
-   */
+  /** Go on here with a run from elsewhere. Throws `InvalidDocument`, `TooLarge`; `Conflict` if it is here. @param {string} text */
   async importRun(text) {
     const { read } = await import("./moving.mjs");
     const run = await this.store.import_run(read(text), now());
@@ -169,9 +198,7 @@ export class Tab extends EventTarget {
 
   /**
    * Keep the promise of a token; again is a no-op, the first value counts. Throws `TokenNotFound`, and `Conflict`
-   * once it has expired or its run has ended.
-   * @param {string} id
-   * @param {any} [value] plain data
+   * once it has expired or its run has ended. @param {string} id @param {any} [value] plain data
    */
   async completeToken(id, value = null) {
     return (await OUTSIDE()).completeToken(this.store, id, value, now());
@@ -212,6 +239,21 @@ export class Tab extends EventTarget {
     return this.store.list_queues();
   }
 
+  /** What starts runs by the clock, by job and name. */
+  schedules() {
+    return this.store.list_schedules();
+  }
+
+  /** Start no runs by it, until it is resumed. @param {string} job @param {string} name */
+  async pauseSchedule(job, name) {
+    await (await STEERING()).pauseSchedule(this, job, name, true, now());
+  }
+
+  /** Go on from now. @param {string} job @param {string} name */
+  async resumeSchedule(job, name) {
+    await (await STEERING()).pauseSchedule(this, job, name, false, now());
+  }
+
   /** Let go: what executes here is released, for another tab or the next visit. */
   async close() {
     this.closed = true;
@@ -219,7 +261,7 @@ export class Tab extends EventTarget {
     this.page?.stop();
     await this.host.stop();
     this.leader.want(false);
-    this.live?.close();
+    this.channel?.close();
     await this.store.close();
   }
 

@@ -79,9 +79,9 @@ export class IndexedDBStore extends Connection {
 
   /** Newest first. @param {import("./records.mjs").RunFilter} filter @returns {Promise<Run[]>} */
   async list_runs(filter) {
-    const { statuses, tag = null, limit } = filter;
+    const { statuses, tags = [], limit } = filter;
     if (statuses?.length === 0 || (limit !== undefined && limit < 1)) return [];
-    return this.transact(tag === null ? "runs" : ["runs", "tags"], "readonly", (t) => list(t, filter));
+    return this.transact(tags.length ? ["runs", "tags"] : "runs", "readonly", (t) => list(t, filter));
   }
 
   // A worker's claim on a run

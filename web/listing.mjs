@@ -14,14 +14,16 @@ import { TRANSITIONS } from "./statuses.mjs";
  * @returns {Promise<Run[]>}
  */
 export async function list(t, filter) {
-  const { statuses = null, job = null, tag = null, limit = 50 } = filter;
+  const { statuses = null, job = null, tags = [], limit = 50 } = filter;
   /** @type {Run[]} */
   const found = [];
   const runs = t.objectStore("runs");
-  if (tag !== null) {
+  const [tag, ...others] = tags;
+  if (tag !== undefined) {
     await each(t.objectStore("tags"), newest(filter, [tag]), "prev", async (row) => {
       const run = await find(t, row.run_id);
-      if (run && (!job || run.job === job) && (!statuses || statuses.includes(run.status))) found.push(run);
+      const fits = run && (job === null || run.job === job) && (!statuses || statuses.includes(run.status));
+      if (fits && (!others.length || isSubset(others, JSON.parse(run.tags)))) found.push(run);
       return found.length < limit;
     });
     return found;
@@ -36,6 +38,9 @@ export async function list(t, filter) {
   found.sort((a, b) => indexedDB.cmp([b.created_at, b.id], [a.created_at, a.id]));
   return found.slice(0, limit);
 }
+
+/** @param {string[]} some @param {string[]} all */
+const isSubset = (some, all) => some.every((one) => all.includes(one));
 
 /**
  * @param {IDBTransaction} t

@@ -282,7 +282,7 @@
  * @typedef {object} RunFilter
  * @property {string[] | null} [statuses]
  * @property {string | null} [job]
- * @property {string | null} [tag]
+ * @property {string[]} [tags] all of them
  * @property {Moment | null} [created_after]
  * @property {Moment | null} [created_before]
  * @property {[Moment, string] | null} [cursor]

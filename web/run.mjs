@@ -6,6 +6,8 @@ import { decode } from "./values.mjs";
 /** @typedef {import("./records.mjs").Run} Row */
 
 const PAUSE = 100; // ms between two looks at a run's steps
+const BATCH = 1000; // events
+const MOST = 1000; // children
 
 /** A run ended without a result; `status` and `error` (type, message) say how. */
 export class RunFailed extends DurableError {
@@ -25,14 +27,14 @@ export class RunFailed extends DurableError {
  */
 export class Run extends EventTarget {
   /**
-   * @param {import("./durable-lite.mjs").Tab} tab
+   * @param {import("./source.mjs").Source} source
    * @param {string} id
    * @param {Row | null} [row] as it was when last looked at
    * @param {string | null} [disposition] of a trigger: "created", "idempotent" or "coalesced"
    */
-  constructor(tab, id, row = null, disposition = null) {
+  constructor(source, id, row = null, disposition = null) {
     super();
-    this.tab = tab;
+    this.source = source;
     this.id = id;
     this.row = row;
     this.disposition = disposition;
@@ -75,7 +77,7 @@ export class Run extends EventTarget {
 
   /** Look again; returns itself. `RunNotFound` when it is not there. */
   async refresh() {
-    const row = await this.tab.store.get_run(this.id);
+    const row = await this.source.store.get_run(this.id);
     if (!row) throw new RunNotFound(this.id);
     this.row = row;
     return this;
@@ -113,17 +115,32 @@ export class Run extends EventTarget {
 
   /** Steps and waits: completed ones in order, then the others. */
   steps() {
-    return this.tab.store.load_steps(this.id);
+    return this.source.store.load_steps(this.id);
   }
   /** Lines of the run log. */
   logs() {
-    return this.tab.store.read_logs(this.id);
+    return this.source.store.read_logs(this.id);
+  }
+  /** All stored events, in order. @returns {Promise<import("./source.mjs").HistoryEvent[]>} */
+  async history() {
+    /** @type {import("./source.mjs").HistoryEvent[]} */
+    const found = [];
+    for (let more = true; more; ) {
+      const batch = await this.source.store.read_events(this.id, found.at(-1)?.seq ?? 0, BATCH);
+      for (const { seq, at, type, data } of batch) found.push({ seq, at, type, data: JSON.parse(data) });
+      more = batch.length === BATCH;
+    }
+    return found;
+  }
+  /** The runs that this one has started, at most 1,000. @returns {Promise<Run[]>} */
+  async children() {
+    return (await import("./steering.mjs")).children(this.source, this.id, MOST);
   }
   cancel() {
-    return this.tab.cancel(this.id);
+    return this.source.cancel(this.id);
   }
   resume() {
-    return this.tab.resume(this.id);
+    return this.source.resume(this.id);
   }
 
   /** Watch while anybody listens. @type {EventTarget["addEventListener"]} */
@@ -144,7 +161,7 @@ export class Run extends EventTarget {
   }
 
   watch() {
-    const unlisten = this.tab.store.listen((changes) => {
+    const unlisten = this.source.store.listen((changes) => {
       const ours = changes.filter(({ run_id }) => run_id === null || run_id === this.id);
       if (ours.some((change) => !change.step)) this.read();
       else if (ours.length && this.close_up) this.readSoon();
@@ -152,10 +169,10 @@ export class Run extends EventTarget {
     const live = (/** @type {any} */ { detail }) => {
       if (detail.run_id === this.id && detail.type !== "run.cancelled") this.tell(detail);
     };
-    this.tab.addEventListener("event", live);
+    this.source.addEventListener("event", live);
     this.unwatch = () => {
       unlisten();
-      this.tab.removeEventListener("event", live);
+      this.source.removeEventListener("event", live);
     };
     this.read();
   }
@@ -180,8 +197,8 @@ export class Run extends EventTarget {
       try {
         // First the row: what it says is then among the events.
         await this.refresh();
-        const events = this.close_up ? await this.tab.store.read_events(this.id, this.seq, 1000) : [];
-        this.again ||= events.length === 1000;
+        const events = this.close_up ? await this.source.store.read_events(this.id, this.seq, BATCH) : [];
+        this.again ||= events.length === BATCH;
         for (const event of events) {
           this.seq = event.seq;
           this.tell({ ...event, data: JSON.parse(event.data) });
@@ -191,7 +208,7 @@ export class Run extends EventTarget {
           if (this.row) this.emit("gone", error);
           return;
         }
-        if (!this.tab.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
+        if (!this.source.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
         return;
       }
       if (this.row?.progress && this.row.progress !== this.shown.progress) {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -13,18 +15,36 @@ from ..events import RunEvent
 from ..listing import SEARCHED, list_runs, run_filter
 from ..ports import Store
 from ..status import Status
+from ..timeline import timeline
 from .find import find_run
 from .move import MOVING
-from .options import Database, db_option, json_option, opened
+from .options import Database, db_option, json_option, length_of, opened
 from .safe import json_text, visible
 from .screen import output_console
 from .steer import STEERING
 from .tables import Detail, show_run, show_runs
+from .timeline import show_timeline
+from .watch import watch
 
 __all__ = ["runs"]
 
 _BATCH = 500
 _SHOWN = 50
+F = TypeVar("F", bound=Callable[..., Any])
+_WHICH = (
+    click.option(
+        "--status",
+        "statuses",
+        multiple=True,
+        type=click.Choice(list(Status), case_sensitive=False),
+        metavar="STATUS",
+        help=f"Only with this status; may be repeated. One of {', '.join(Status)}.",
+    ),
+    click.option("--job", metavar="NAME", help="Only of this job."),
+    click.option(
+        "--tag", "tags", multiple=True, metavar="TEXT", help="Only with this tag; may be repeated: with all."
+    ),
+)
 
 
 @click.group()
@@ -36,20 +56,16 @@ for _command in (*STEERING, *MOVING):
     runs.add_command(_command)
 
 
+def _which(command: F) -> F:
+    """The options that say which runs are meant."""
+    for option in reversed(_WHICH):
+        command = option(command)
+    return command
+
+
 @runs.command("list")
 @db_option
-@click.option(
-    "--status",
-    "statuses",
-    multiple=True,
-    type=click.Choice(list(Status), case_sensitive=False),
-    metavar="STATUS",
-    help=f"Only with this status; may be repeated. One of {', '.join(Status)}.",
-)
-@click.option("--job", metavar="NAME", help="Only of this job.")
-@click.option(
-    "--tag", "tags", multiple=True, metavar="TEXT", help="Only with this tag; may be repeated: with all."
-)
+@_which
 @click.option(
     "--search",
     metavar="TEXT",
@@ -87,11 +103,43 @@ def list_(
             else:
                 click.echo(f"No such runs{among} in {visible(store.url)}.")
             if following is not None:
-                click.echo(
-                    f"There may be more{sought}: --cursor {following}", err=True
-                )
+                click.echo(f"There may be more{sought}: --cursor {following}", err=True)
 
     asyncio.run(page())
+
+
+@runs.command("watch")
+@db_option
+@_which
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most so many."
+)
+@click.option(
+    "--interval",
+    callback=length_of,
+    metavar="DURATION",
+    default="1s",
+    show_default=True,
+    help="Look again after so long, also if nothing tells of a change.",
+)
+@json_option("Print one JSON object a line: each run as it is, and again at each change.")
+@click.pass_context
+def watch_(
+    ctx: click.Context,
+    db: Database,
+    statuses: tuple[str, ...],
+    job: str | None,
+    tags: tuple[str, ...],
+    limit: int,
+    interval: float,
+    as_json: bool,
+) -> None:
+    """Show the newest runs as they change, until Ctrl-C.
+
+    On a terminal it is a table that fills it, elsewhere a line for each run, and for each change of one.
+    """
+    wanted = run_filter(status=statuses or None, job=job, tag=tags, limit=limit)
+    ctx.exit(asyncio.run(watch(db, wanted, interval, as_json)))
 
 
 @runs.command()
@@ -99,13 +147,16 @@ def list_(
 @db_option
 @click.option("--traceback", is_flag=True, help="Show the tracebacks of errors.")
 @click.option(
+    "--timeline", "in_time", is_flag=True, help="Draw the run and its steps in time, with what came between."
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
     help=f"At most so many steps, events and log lines, the last ones. [default: {_SHOWN}; with --json: all]",
 )
-@json_option("Print one JSON object: the run, its steps, events and log.")
-def show(run_id: str, db: Database, traceback: bool, limit: int | None, as_json: bool) -> None:
+@json_option("Print one JSON object: the run, its steps, events and log, or its timeline.")
+def show(run_id: str, db: Database, traceback: bool, in_time: bool, limit: int | None, as_json: bool) -> None:
     """Show a run: its steps and waits, what happened to it, its log, its error."""
 
     async def look() -> None:
@@ -113,8 +164,15 @@ def show(run_id: str, db: Database, traceback: bool, limit: int | None, as_json:
             row = await find_run(store, run_id)
             steps, logs = await app.steps(row.id), await app.logs(row.id)
             events = await _events(store, row.id)
-            if as_json:
-                last = slice(-limit if limit else None, None)
+            last = slice(-limit if limit else None, None)
+            if in_time:
+                found = timeline(row, steps, events, time.time())
+                if as_json:
+                    few = {name: found[name][last] for name in ("steps", "marks")}
+                    click.echo(json_text({**found, **few}))
+                else:
+                    show_timeline(output_console(), row, found, events, limit or _SHOWN)
+            elif as_json:
                 document = {
                     **run_json(row),
                     "steps": [step_json(one) for one in steps[last]],

@@ -100,6 +100,7 @@ class Server:
         if dashboard:
             routes += assets()
         self._inner = Starlette(routes=routes, exception_handlers=_HANDLERS, lifespan=self._life)
+        self._inner.router.redirect_slashes = False  # "/runs/" isn't "/runs": it is a run without an id
 
     @property
     def hub(self) -> Hub:
@@ -109,8 +110,7 @@ class Server:
 
     def stop_streams(self) -> None:
         """End all live updates; those who follow come again, and miss nothing."""
-        if self._hub is not None:
-            self._hub.close()
+        self.hub.close()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -136,7 +136,7 @@ class Server:
 
     @asynccontextmanager
     async def _life(self, _: Starlette) -> Any:
-        mine = not self.app._open
+        mine, self._hub = not self.app._open, None
         if mine:
             await self.app.start()
         try:

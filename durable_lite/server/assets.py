@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -46,9 +47,12 @@ async def _module(request: Request) -> Response:
 
 async def _of_pyodide(request: Request) -> Response:
     folder, name = _pyodide(), request.path_params["path"]
-    if folder is None or "/" in name or name.startswith(".") or not (folder / name).is_file():
+    if folder is None or not _is_name(name) or not (folder / name).is_file():
         raise HTTPException(404)
     return _file(request, folder / name)
+
+
+_is_name = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_@+.-]{0,199}").fullmatch
 
 
 def _file(request: Request, path: Path) -> Response:

@@ -106,7 +106,7 @@ def _host(host: Any) -> str:
     if not isinstance(host, str) or not host or set(host) & set("/@ \t\r\n"):
         raise InvalidOption("hosts", f"expected names such as example.org, got {host!r:.80}")
     name = host.lower()
-    return f"[{name}]" if ":" in name and not name.startswith("[") else _without_port(name)
+    return f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else _without_port(name)
 
 
 def _origin(origin: Any) -> str:

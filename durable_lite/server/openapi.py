@@ -14,9 +14,14 @@ from .schemas import COMPONENTS, ref
 
 __all__ = ["openapi"]
 
-_ANY = ("malformed", "host_not_allowed", "cross_origin", "internal", "store_unavailable", "invalid_request")
-_PROTECTED = ("unauthorized", "forbidden")
-_OF_TARGET = {On.RUN: ("run_not_found",), On.TRIGGER: ("unknown_job",)}
+_ANY = ("host_not_allowed", "cross_origin", "internal", "store_unavailable", "invalid_request")
+_OF_TARGET = {  # what isn't theirs isn't there
+    On.RUN: ("run_not_found",),
+    On.TOKEN: ("token_not_found",),
+    On.RUNS: ("forbidden",),
+    On.TRIGGER: ("forbidden", "unknown_job"),
+    On.STORE: ("forbidden",),
+}
 _JSON, _PROBLEM, _EVENTS = "application/json", "application/problem+json", "text/event-stream"
 
 
@@ -76,9 +81,13 @@ def _operation(one: Operation) -> dict[str, Any]:
 def _codes(one: Operation) -> set[str]:
     codes = {*_ANY, *one.problems, *_OF_TARGET.get(one.on, ())}
     if one.on is not On.NOTHING:
-        codes |= set(_PROTECTED)
+        codes.add("unauthorized")
+    if "{" in one.path:  # what can't be a part of a path
+        codes.add("not_found")
+    if one.raw or one.body is not None:
+        codes |= {"malformed", "too_large"}
     if one.body is not None:
-        codes |= {"unsupported_type", "too_large"}
+        codes |= {"unsupported_type"}
     return codes
 
 

@@ -24,7 +24,7 @@ from ..errors import (
     UnknownWebhook,
 )
 
-__all__ = ["CODES", "Code", "Refused", "document", "refused"]
+__all__ = ["CODES", "OF_ERRORS", "Code", "Refused", "document", "refused"]
 
 
 class Code(NamedTuple):
@@ -64,22 +64,22 @@ CODES = {
 }
 
 # In this order: the first class that fits.
-_OF_ERRORS: tuple[tuple[type[DurableError], str, tuple[str, ...]], ...] = (
-    (InvalidPayload, "invalid_payload", ()),
-    (InvalidDocument, "invalid_document", ("path",)),
-    (InvalidDelivery, "invalid_delivery", ()),
-    (InvalidOption, "invalid_option", ("option",)),
-    (NotSerializable, "not_serializable", ("path",)),
-    (TooLarge, "too_large", ("size", "limit")),
-    (InvalidSignature, "invalid_signature", ()),
-    (RunNotFound, "run_not_found", ("run_id",)),
-    (TokenNotFound, "token_not_found", ("token_id",)),
-    (UnknownJob, "unknown_job", ()),
-    (UnknownWebhook, "unknown_webhook", ()),
-    (KeyReused, "key_reused", ()),
-    (Busy, "busy", ("run_id",)),
-    (Conflict, "conflict", ()),
-    (StoreUnavailable, "store_unavailable", ()),
+OF_ERRORS: tuple[tuple[type[DurableError], str], ...] = (
+    (InvalidPayload, "invalid_payload"),
+    (InvalidDocument, "invalid_document"),
+    (InvalidDelivery, "invalid_delivery"),
+    (InvalidOption, "invalid_option"),
+    (NotSerializable, "not_serializable"),
+    (TooLarge, "too_large"),
+    (InvalidSignature, "invalid_signature"),
+    (RunNotFound, "run_not_found"),
+    (TokenNotFound, "token_not_found"),
+    (UnknownJob, "unknown_job"),
+    (UnknownWebhook, "unknown_webhook"),
+    (KeyReused, "key_reused"),
+    (Busy, "busy"),
+    (Conflict, "conflict"),
+    (StoreUnavailable, "store_unavailable"),
 )
 RETRY_AFTER = {"Retry-After": "1"}
 
@@ -95,14 +95,18 @@ class Refused(Exception):
 
 
 def refused(error: DurableError) -> Refused:
-    """What an error of the engine or a store is to who asked. What isn't theirs to know isn't told."""
-    for kind, code, fields in _OF_ERRORS:
+    """What an error of the engine or a store is to who asked. What isn't theirs to know isn't told.
+
+    `fields` is what the error is made of, for a client that raises it again.
+    """
+    for kind, code in OF_ERRORS:
         if isinstance(error, kind):
-            more = {name: getattr(error, name) for name in fields}
+            fields = {name: getattr(error, name) for name in error._made_of}
             if isinstance(error, InvalidPayload):
-                more = {"problems": [problem._asdict() for problem in error.problems], "index": error.index}
+                problems = [problem._asdict() for problem in error.problems]
+                fields = {"job": error.job, "problems": problems, "index": error.index}
             headers = RETRY_AFTER if code == "store_unavailable" else None
-            return Refused(code, str(error), headers, **more)
+            return Refused(code, str(error), headers, fields=fields)
     return Refused("internal", "the server's log says more")
 
 

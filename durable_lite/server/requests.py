@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..errors import RunNotFound, TokenNotFound
+from ..errors import Conflict, DurableError, KeyReused, RunNotFound, TokenNotFound
 from ..listing import run_filter
 from ..records import RunFilter
 from ..run import Run
 from .access import Access, NewTrigger, Policy
 from .operation import Call, On, Operation, Schema
-from .problems import Refused
+from .problems import Refused, refused
 from .rate import Rate
 from .schemas import COMPONENTS
+from .text import as_text
 
 if TYPE_CHECKING:
     from .application import Server
@@ -28,12 +30,13 @@ __all__ = ["Dispatcher", "json_response"]
 
 _READ = ("GET", "HEAD")
 _DEEP = 200  # levels of JSON
+_run_ids = re.compile(r"\brun ([0-9a-z]{26})\b").findall
+_is_integer = re.compile(r"-?(0|[1-9][0-9]{0,17})").fullmatch
+_is_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?").fullmatch
 
 
 def json_response(data: Any, status: int = 200) -> Response:
-    """ASCII: halves of characters, which a payload may have, are escaped too."""
-    body = json.dumps(data, separators=(",", ":")).encode()
-    return Response(body, status, {"cache-control": "no-store"}, "application/json")
+    return Response(as_text(data).encode(), status, {"cache-control": "no-store"}, "application/json")
 
 
 class Dispatcher:
@@ -76,7 +79,10 @@ class Dispatcher:
         app, hub = self._server.app, self._server.hub
         call = Call(app, hub, request, access, request.path_params, query, body)
         await _authorise(operation, call)
-        answer = await operation.handle(call)
+        try:
+            answer = await operation.handle(call)
+        except (Conflict, KeyReused) as error:
+            raise await _about_own_runs(call, error) from None
         if answer.app is not None:
             return answer.app
         return (
@@ -86,7 +92,7 @@ class Dispatcher:
     async def _read(self, request: Request) -> bytes:
         """The body, but no more of it than may be."""
         told = request.headers.get("content-length", "")
-        parts, size = [], int(told) if told.isdecimal() else 0
+        parts, size = [], int(told[:18]) if told.isdecimal() else 0
         if size <= self._max_body:
             size = 0
             try:
@@ -190,6 +196,15 @@ async def _authorise(operation: Operation, call: Call) -> None:
             pass
 
 
+async def _about_own_runs(call: Call, error: DurableError) -> Exception:
+    """The error, but for one that names a run which who calls may not see."""
+    for run_id in set(_run_ids(str(error))):
+        row = await call.app.store.get_run(run_id)
+        if row is not None and not await call.access.to_run("runs.get", Run(call.app, row)):
+            return Refused(refused(error).code, "a run that isn't yours is in the way")
+    return error
+
+
 def _validator(schema: Schema) -> Any:
     whole = {**schema, "components": {"schemas": COMPONENTS}}
     return jsonschema_rs.Draft202012Validator(whole)
@@ -207,13 +222,10 @@ def _require(validator: Any, given: Any, where: str) -> None:
 
 def _read_as(kind: Any, text: str) -> Any:
     """A query's text as what its schema wants; as it is, if it isn't that."""
-    try:
-        if kind == "integer" and text.isascii() and len(text) < 20:
-            return int(text)
-        if kind == "number":
-            return float(text)
-    except ValueError:
-        pass
+    if kind == "integer" and _is_integer(text):
+        return int(text)
+    if kind == "number" and _is_number(text):
+        return float(text)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from .. import codec
 from ..as_json import queue_json, schedule_json, token_json
 from ..errors import DurableError
 from ..job import described
+from ..listing import cursor_after
 from ..records import RunFilter, TokenRow
 from . import schemas
 from .access import matches
@@ -18,6 +20,7 @@ from .schemas import ref, told
 
 __all__ = ["REST"]
 
+_BATCH = 500
 _VALUES = {"values": {"type": "string", "enum": ["plain", "tagged"]}}
 
 
@@ -26,14 +29,27 @@ _VALUES = {"values": {"type": "string", "enum": ["plain", "tagged"]}}
 
 async def _tokens(call: Call) -> Answer:
     query, mine = call.query, call.filter
-    wanted = {name: query[name] for name in ("state", "run", "limit", "cursor") if name in query}
-    page = await call.app.list_tokens(**wanted)
-    rows = page.tokens
-    if mine != RunFilter():
-        runs = await call.app.store.get_runs(list({row.run_id for row in rows}))
-        ids = {run.id for run in runs if matches(run, mine)}
-        rows = [row for row in rows if row.run_id in ids]
-    return Answer({"tokens": [token_json(row, tagged=call.tagged) for row in rows], "cursor": page.cursor})
+    wanted = {name: query[name] for name in ("state", "run") if name in query}
+    limit, cursor = query.get("limit", 50), query.get("cursor")
+    rows: list[TokenRow] = []
+    while True:
+        size = limit if mine == RunFilter() else max(limit, _BATCH)
+        page = await call.app.list_tokens(**wanted, limit=size, cursor=cursor)
+        cursor = page.cursor
+        rows += page.tokens if mine == RunFilter() else await _of_runs(call, page.tokens, mine)
+        if cursor is None or len(rows) >= limit:
+            break
+        await asyncio.sleep(0)  # a long search isn't alone on the event loop
+    # The place of the last one that is told: a cursor has the id of a token in it.
+    cursor = cursor_after(rows[:limit], limit)
+    told = [token_json(row, tagged=call.tagged) for row in rows[:limit]]
+    return Answer({"tokens": told, "cursor": cursor})
+
+
+async def _of_runs(call: Call, tokens: list[TokenRow], mine: RunFilter) -> list[TokenRow]:
+    runs = await call.app.store.get_runs(list({row.run_id for row in tokens}))
+    ids = {run.id for run in runs if matches(run, mine)}
+    return [row for row in tokens if row.run_id in ids]
 
 
 async def _token(call: Call) -> Answer:
@@ -41,7 +57,7 @@ async def _token(call: Call) -> Answer:
 
 
 async def _complete(call: Call) -> Answer:
-    value = codec.decode(json.dumps(call.body.get("value")), key="value")
+    value = codec.decode(json.dumps((call.body or {}).get("value")), key="value")
     return _told(call, await call.app.complete_token(call.token.id, value))
 
 
@@ -132,16 +148,17 @@ _TOKENS = told({"tokens": schemas.listed("Token"), "cursor": schemas.maybe(schem
 _QUEUES = told({"queues": schemas.listed("Queue")})
 _SCHEDULES = told({"schedules": schemas.listed("Schedule")})
 _WHICH = told({"job": schemas.NAME, "name": schemas.NAME}, "name")
-_SETTLES = ("token_not_found", "conflict", "rate_limited")
+_SETTLES = ("conflict", "rate_limited")
 _STATES = ["pending", "completed", "failed", "expired"]
 
 REST: tuple[Operation, ...] = (
     Operation("tokens.list", "GET", "/tokens", "Tokens, newest first", On.RUNS, _tokens, _TOKENS,
               query={"state": {"type": "string", "enum": _STATES}, "run": schemas.ID, **_VALUES,
                      "limit": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_PAGE},
-                     "cursor": {"type": "string", "maxLength": 300}}, problems=("invalid_option",)),
+                     "cursor": {"type": "string", "maxLength": 300}},
+              problems=("invalid_option", "run_not_found")),
     Operation("tokens.get", "GET", "/tokens/{id}", "One token", On.TOKEN, _token, ref("Token"), query=_VALUES,
-              limited=True, problems=("token_not_found", "rate_limited")),
+              limited=True, problems=("rate_limited",)),
     Operation("tokens.complete", "POST", "/tokens/{id}/complete", "Keep its promise", On.TOKEN, _complete,
               ref("Token"), query=_VALUES, body=told({"value": schemas.ANYTHING}, "value"), limited=True,
               problems=(*_SETTLES, "not_serializable", "too_large")),

@@ -12,6 +12,7 @@ from ..errors import InvalidPayload
 from ..job import find_job
 from ..records import NewRun
 from ..run import Run
+from ..trigger import MAX_TAGS
 from . import schemas
 from .access import NewTrigger
 from .operation import Answer, Call, On, Operation, Schema
@@ -22,7 +23,7 @@ __all__ = ["RUNS"]
 
 _CHILDREN = 1000
 _STANDS = ("conflict", "busy", "key_reused")
-_CREATES = ("unknown_job", "invalid_payload", "invalid_option", "not_serializable", "too_large")
+_CREATES = ("unknown_job", "invalid_payload")
 _VALUES: Mapping[str, Schema] = {
     "values": {
         "type": "string",
@@ -33,13 +34,14 @@ _VALUES: Mapping[str, Schema] = {
 _FILTER: Mapping[str, Schema] = {
     "status": {"type": "array", "items": schemas.STATUSES, "description": "Any of them."},
     "job": schemas.TEXT,
-    "tag": {"type": "array", "items": schemas.TEXT, "description": "All of them."},
+    "tag": {"type": "array", "items": schemas.TEXT, "maxItems": MAX_TAGS, "description": "All of them."},
     "created_after": schemas.MOMENT,
     "created_before": schemas.MOMENT,
     "limit": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_PAGE},
 }
 _PAGE: Mapping[str, Schema] = {
     **_FILTER,
+    "values": {**_VALUES["values"], "description": "The runs with payload, output and all; and how."},
     "search": {
         "type": "string",
         "minLength": 1,
@@ -50,14 +52,15 @@ _PAGE: Mapping[str, Schema] = {
     "cursor": {"type": "string", "maxLength": 300},
 }
 _AFTER: Mapping[str, Schema] = {
-    "after": {**schemas.COUNT, "description": "Only what has a greater seq."},
+    "after": {**schemas.COUNT, "maximum": 2**53, "description": "Only what has a greater seq."},
     "limit": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_PAGE},
 }
 
 
 async def _list(call: Call) -> Answer:
     found = await listing.list_runs(call.app.store, call.filter, call.query.get("search"))
-    rows = [summary_json(row) for row in found.rows]
+    whole = "values" in call.query
+    rows = [run_json(row, tagged=call.tagged) if whole else summary_json(row) for row in found.rows]
     return Answer({"runs": rows, "cursor": found.cursor, "searched": found.searched})
 
 
@@ -197,10 +200,10 @@ RUNS: tuple[Operation, ...] = (
     Operation("runs.stream", "GET", "/stream", "The newest runs, live", On.RUNS, _stream_list, _SSE_LIST,
               query=_FILTER, streams=True, problems=("invalid_option",)),
     Operation("runs.trigger", "POST", "/runs", "Trigger a run", On.TRIGGER, _trigger, ref("CreatedRun"), 201,
-              also=(200,), query=_VALUES, body=_TRIGGER, problems=(*_CREATES, *_STANDS)),
+              also=(200,), query=_VALUES, body=_TRIGGER, problems=(*_CREATES, *_STANDS, "invalid_option")),
     Operation("runs.trigger_many", "POST", "/runs/batch", "A run for each payload, all or none", On.TRIGGER,
               _trigger_many, told({"runs": schemas.listed("CreatedRun")}), 201, query=_VALUES,
-              body=_TRIGGER_MANY, problems=(*_CREATES, *_STANDS)),
+              body=_TRIGGER_MANY, problems=(*_CREATES, *_STANDS, "invalid_option")),
     Operation("runs.import", "POST", "/runs/import", "Go on with a run from another store", On.STORE, _import,
               ref("Run"), 201, query=_VALUES, body=_DOCUMENT,
               problems=("conflict", "invalid_document", "too_large")),
@@ -227,10 +230,10 @@ RUNS: tuple[Operation, ...] = (
     Operation("runs.replay", "POST", "/runs/{id}/replay", "A new run of its job", On.RUN, _replay,
               ref("CreatedRun"), 201, query=_VALUES,
               body={**told({"payload": schemas.ANYTHING}, "payload"), "description": "May be absent."},
-              problems=(*_CREATES, *_STANDS)),
+              problems=_CREATES),
     Operation("runs.fork", "POST", "/runs/{id}/fork", "A new run with the checkpoints before a step", On.RUN,
               _fork, ref("CreatedRun"), 201, query=_VALUES, body=told({"from_step": schemas.TEXT}),
-              problems=("invalid_option", "conflict", "busy")),
+              problems=("invalid_option",)),
     Operation("runs.export", "POST", "/runs/{id}/export", "Hand it over: it is MOVED here", On.RUN, _export,
               _DOCUMENT, problems=("conflict",)),
     Operation("runs.delete", "DELETE", "/runs/{id}", "Remove it, finished", On.RUN, _delete, None, 204,

@@ -136,7 +136,7 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "RunPage": told(
         {
-            "runs": listed("RunSummary"),
+            "runs": {"type": "array", "items": {"anyOf": [ref("Run"), ref("RunSummary")]}},
             "cursor": maybe(TEXT),
             "searched": maybe({**COUNT, "description": f"How many runs a search looked at, of {SEARCHED}."}),
         }
@@ -231,6 +231,8 @@ COMPONENTS: dict[str, Schema] = {
             "status": INTEGER,
             "detail": TEXT,
             "code": {"type": "string", "enum": list(CODES)},
+            "fields": {"type": "object", "description": "What the error is made of; by its code."},
+            "path": {"type": "string", "description": "The part of the request that doesn't fit."},
         },
         "required": ["type", "title", "status", "detail", "code"],
     },

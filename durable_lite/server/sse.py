@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..errors import StoreError
+
 __all__ = ["KEEP_ALIVE", "EventStream", "frame"]
 
 KEEP_ALIVE = 15.0  # seconds of silence, after which proxies may think that nobody is there
@@ -68,7 +70,12 @@ class EventStream:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if tasks[0].done():
-                tasks[0].result()
+                try:
+                    tasks[0].result()
+                except TimeoutError:  # nobody reads
+                    return
+                except StoreError:  # who follows comes again
+                    pass
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             for task in tasks:

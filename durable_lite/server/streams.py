@@ -7,7 +7,6 @@ it. One that fell too far behind reads a run's events from the store, and gets a
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ..records import Change, RunFilter, RunRow
 from ..run import Run
 from ..status import FINAL, Status
 from .sse import EventStream, frame
+from .text import as_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,6 +31,7 @@ __all__ = ["Hub"]
 logger = logging.getLogger("durable_lite")
 
 _KEPT = 256  # events of a run, and pages of a list
+_IN_PROGRESS = 10_000
 _BATCH = 64  # events that a follower gets at a time
 _PACE_RUN, _PACE_LIST = 0.05, 0.15  # seconds between two looks at the store
 _POLL = 5.0  # seconds after which to look all the same
@@ -115,14 +116,14 @@ class FollowedRun(Followed):
 
     def hear(self, event: RunEvent) -> None:
         self.live_number += 1
-        self.live.append(Kept(self.live_number, frame(_text(event_json(event)), "event")))
+        self.live.append(Kept(self.live_number, frame(as_text(event_json(event)), "event")))
         self.wake()
 
     async def look(self) -> None:
         store = self.hub.app.store
         row = await store.get_run(self.run_id)
         if row is None:
-            self.over = frame(_text({"run_id": self.run_id}), "gone")
+            self.over = frame(as_text({"run_id": self.run_id}), "gone")
             return
         if self.row is None:  # nobody is further back than the newest
             self.number = max(0, row.seq - _KEPT)
@@ -130,11 +131,11 @@ class FollowedRun(Followed):
         while events := await store.read_events(self.run_id, self.number, _KEPT):
             for event in events:
                 seq = event.seq or 0
-                self.keep(seq, frame(_text(event_json(event)), "event", str(seq)))
+                self.keep(seq, frame(as_text(event_json(event)), "event", str(seq)))
             changed = True
         self.row = row
         if row.status in FINAL:
-            self.over = frame(_text({"status": row.status}), "end")
+            self.over = frame(as_text({"status": row.status}), "end")
         if changed:
             self.wake()
 
@@ -146,6 +147,7 @@ class FollowedList(Followed):
         self.filter = filter
         self.runs: dict[str, dict[str, Any]] = {}
         self.cursor: str | None = None
+        self.born = hub.app._new_id()  # the numbers of another one's pages mean nothing here
         super().__init__(hub, _PACE_LIST)
 
     async def look(self) -> None:
@@ -173,7 +175,7 @@ class FollowedList(Followed):
 
     def _page(self, number: int, runs: list[dict[str, Any]], whole: bool = False) -> bytes:
         page = {"ids": list(self.runs), "runs": runs, "cursor": self.cursor, "whole": whole}
-        return frame(_text(page), "page", f"{self.hub.born}.{number}")
+        return frame(as_text(page), "page", f"{self.born}.{number}")
 
 
 class Hub:
@@ -181,7 +183,6 @@ class Hub:
 
     def __init__(self, app: Durable) -> None:
         self.app = app
-        self.born = app._new_id()  # ids of another server's pages mean nothing here
         self._runs: dict[str, FollowedRun] = {}
         self._lists: dict[RunFilter, FollowedList] = {}
         self._forget: list[Callable[[], None]] = []
@@ -221,11 +222,13 @@ class Hub:
             await followed.ready.wait()
             while not self.closed:
                 news, over = followed.news(), followed.over
+                if followed.live:  # what was pushed out is lost
+                    heard = max(heard, followed.live[0].number - 1)
                 heard = await _send_kept(followed.live, heard, send)
                 seen = await self._catch_up(followed, seen, send)
                 if followed.row is not None and followed.row != row:
                     row = followed.row
-                    await send(frame(_text(run_json(row, tagged=tagged)), "run"))
+                    await send(frame(as_text(run_json(row, tagged=tagged)), "run"))
                 if over is not None:
                     await send(over)
                     return
@@ -237,11 +240,12 @@ class Hub:
         """Tell the stored events after `seen`; returns the last one told."""
         while seen < followed.number:
             if followed.kept and followed.kept[0].number <= seen + 1:
-                return await _send_kept(followed.kept, seen, send)
+                seen = await _send_kept(followed.kept, seen, send)
+                continue
             events = await self.app.store.read_events(followed.run_id, seen, _BATCH)
             if not events:
                 break
-            frames = [frame(_text(event_json(one)), "event", str(one.seq)) for one in events]
+            frames = [frame(as_text(event_json(one)), "event", str(one.seq)) for one in events]
             await send(b"".join(frames))
             seen = events[-1].seq or seen
         return seen
@@ -254,7 +258,7 @@ class Hub:
         try:
             await followed.ready.wait()
             born, _, number = last.partition(".")
-            seen = int(number) if born == self.born and number.isdecimal() else -1
+            seen = int(number) if born == followed.born and _is_seq(number) else -1
             while not self.closed:
                 news = followed.news()
                 first = followed.kept[0].number if followed.kept else 0
@@ -310,24 +314,27 @@ class Hub:
             run.hear(event)
         if event.type == EventType.PROGRESS and self._lists:
             self.progress[event.run_id] = event.data
+            if len(self.progress) > _IN_PROGRESS:  # of runs that no list shows any more
+                del self.progress[next(iter(self.progress))]
             self._hint_lists()
 
 
 async def _send_kept(kept: deque[Kept], seen: int, send: Any) -> int:
-    """Tell what is kept after `seen`, a part at a time: it may be pushed out while a slow one reads."""
-    while True:
+    """Tell what is kept after `seen`, until one is missing: some is pushed out while a slow one reads."""
+    while kept and kept[0].number <= seen + 1:
         part = [one for one in kept if one.number > seen][:_BATCH]
         if not part:
-            return seen
+            break
         await send(b"".join(one.data for one in part))
         seen = part[-1].number
+    return seen
 
 
 def _last_id(request: Request, otherwise: str | None) -> int:
     """The seq after which to go on."""
     given = request.headers.get("last-event-id") or otherwise or "0"
-    return int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else 0
+    return int(given) if _is_seq(given) else 0
 
 
-def _text(data: Any) -> str:
-    return json.dumps(data, separators=(",", ":"))
+def _is_seq(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19

@@ -15,7 +15,7 @@ from .bytecode import find_compiler
 from .extras import read_jobs, read_wheels, unmet
 from .making import Maker
 from .manifest import FORMAT, NAME, File, lock, short_hash
-from .modules import page_modules
+from .modules import dashboard_files, page_modules
 from .output import BR, Output
 from .pyodide import BROWSER_FILES, find
 from .stdlib import PLACE as stdlib_place
@@ -100,6 +100,7 @@ def build(plan: Plan, heard: Heard | None = None) -> Report:
     wheel_files[0] = replace(wheel_files[0], made_from=core.made_from)
     job_files = {name: _hashed("jobs", name, data, "job") for name, data in jobs.items()}
     modules = [File(name, data, "module", immutable=False) for name, data in page_modules().items()]
+    modules += [File(name, data, "dashboard", immutable=False) for name, data in dashboard_files().items()]
     files = {file.url: file for file in (*modules, *runtime, stdlib_file, *wheel_files, *job_files.values())}
     output.check(name for url in files for name in (url, url + BR))
 
@@ -161,7 +162,9 @@ def _hashed(folder: str, name: str, data: bytes, kind: str) -> File:
 def _first_download(
     entries: Mapping[str, Mapping[str, Any]], manifest: int, brotli: int | None
 ) -> tuple[int, int | None]:
-    loaded = [entry for url, entry in entries.items() if not url.endswith(".d.mts")]
+    loaded = [
+        entry for url, entry in entries.items() if not url.endswith(".d.mts") and entry["kind"] != "dashboard"
+    ]
     raw = sum(entry["size"] for entry in loaded) + manifest
     if not any("brotli" in entry for entry in loaded):
         return raw, None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-__all__ = ["NotJoinable", "joined", "without_comments"]
+__all__ = ["NotJoinable", "joined", "joined_apart", "without_comments"]
 
 # Text, templates and regular expressions come first, so that nothing inside them looks like a comment.
 _TOKEN = re.compile(
@@ -24,6 +24,7 @@ _IMPORT = re.compile(r'^import (?:\* as (\w+)|\{([^}]*)\}) from "\./([\w-]+\.mjs
 _REEXPORT = re.compile(r'^export \{([^}]*)\} from "\./([\w-]+\.mjs)";\n', re.MULTILINE)
 _EXPORTS = re.compile(r"^export \{([^}]*)\};\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+_UP = re.compile(r'^((?:import|export) (?:\* as \w+|\{[^}]*\}) from ")\.\./([\w-]+\.mjs";)$', re.MULTILINE)
 _OTHER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -66,6 +67,21 @@ def joined(
         taken = f'import {{ "{name}" as joined }} from "./{entry}";\n'
         made[name] = f"{taken}export const {{ {', '.join(_body(modules[name])[1])} }} = joined;\n"
     return {name: without_comments(source) for name, source in made.items()}
+
+
+def joined_apart(modules: Mapping[str, str], entry: str, beside: str) -> str:
+    """`entry` with all that it imports, in a folder of its own: what is one folder up (`"../name.mjs"`)
+    becomes a part of it, too. It is among `modules` by its name. The module `beside` it stays as it is.
+    """
+    plain = {name: _UP.sub(r"\1./\2", source) for name, source in modules.items()}
+    plain[beside] = ""
+    order: list[str] = []
+    _visit(entry, plain, order, ())
+    parts = [_wrapped(name, plain[name]) for name in order[:-1] if name != beside]
+    body, names = _body(plain[entry])
+    whole = f'import * as {_variable(beside)} from "./{beside}";\n' if beside in order else ""
+    exports = f"export {{ {', '.join(sorted(names))} }};\n"
+    return without_comments(whole + "".join(parts) + body + exports)
 
 
 def _visit(name: str, modules: Mapping[str, str], order: list[str], path: tuple[str, ...]) -> None:

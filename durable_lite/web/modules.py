@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InvalidOption
-from .join import joined
+from .join import joined, joined_apart
 
-__all__ = ["ASSETS", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "modules_in", "page_modules"]
+__all__ = ["ASSETS", "DASHBOARD", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "dashboard_files", "dashboard_in",
+           "modules_in", "page_modules"]  # fmt: skip
 
 ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.mts")
@@ -19,10 +20,18 @@ DECLARATIONS = "types/"  # where TypeScript writes what it has read from the mod
 NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 # What a page imports first has all the others in it, but for those that it may never need.
 ENTRY = "durable-lite.mjs"
-APART = ("durable-runs.mjs", "moving.mjs", "outside.mjs", "worker.mjs")
+APART = ("durable-runs.mjs", "moving.mjs", "outside.mjs", "steering.mjs", "worker.mjs")
 ALSO = ("indexeddb.mjs",)
 # A build without one of these isn't complete.
 REQUIRED = (ENTRY, *APART, *ALSO)
+# The dashboard has a folder of its own, of which a page without it loads nothing. What isn't a module of
+# ours, and the one that imports those, stays as it is; `scripts/vendor.py` makes `vendor`.
+DASHBOARD = "dashboard/"
+DASHBOARD_ENTRY = "durable-dashboard.mjs"
+DECLARED = "durable-dashboard.d.mts"
+DASHBOARD_PAGE = ("icon.svg", "index.html", "page.mjs")
+VENDORED = "html.mjs"
+VENDOR = ("LICENSE-htm.txt", "LICENSE-preact.txt", "hooks.mjs", "htm.mjs", "preact.mjs")
 
 
 def modules_in(folder: Path) -> dict[str, Path]:
@@ -38,8 +47,7 @@ def modules_in(folder: Path) -> dict[str, Path]:
 
 def page_modules() -> dict[str, bytes]:
     """The modules of this installation, as a build has them: joined, so that a page loads few files."""
-    here = Path(__file__).parent
-    folder = next((one for one in (here / "assets", here.parents[1] / "web") if one.is_dir()), None)
+    folder = _folder()
     found = {} if folder is None else modules_in(folder)
     if missing := [name for name in REQUIRED if name not in found]:
         raise InvalidOption("durable-lite", f"its installation lacks {', '.join(missing)}; install it again")
@@ -47,3 +55,47 @@ def page_modules() -> dict[str, bytes]:
     others = {name: path.read_bytes() for name, path in found.items() if name not in scripts}
     made = joined(scripts, ENTRY, APART, ALSO)
     return others | {name: source.encode() for name, source in made.items()}
+
+
+def dashboard_in(folder: Path) -> dict[str, Path]:
+    """The files of the dashboard in this folder, by their paths there; none if they aren't all there."""
+    own = folder / DASHBOARD
+    modules = [path.name for path in sorted(own.glob("*.mjs")) if ".test." not in path.name]
+    names = [*modules, *DASHBOARD_PAGE, *(f"vendor/{name}" for name in VENDOR)]
+    found = {DASHBOARD + name: own / name for name in names}
+    if not all(path.is_file() for path in found.values()):
+        return {}
+    for declared in (one / DECLARED for one in (folder / DECLARATIONS / DASHBOARD, own)):
+        if declared.is_file():
+            found[DASHBOARD + DECLARED] = declared
+    return found
+
+
+def dashboard_files() -> dict[str, bytes]:
+    """The dashboard, as a build has it: a page, and for other pages one module besides those of preact."""
+    folder = _folder()
+    found = {} if folder is None else dashboard_in(folder)
+    if folder is None or not found:
+        return {}
+    scripts = {Path(name).name: path.read_text("utf-8") for name, path in found.items() if _is_ours(name)}
+    above = {
+        name: path.read_text("utf-8") for name, path in modules_in(folder).items() if name[-4:] == ".mjs"
+    }
+    entry = joined_apart(above | scripts, DASHBOARD_ENTRY, VENDORED)
+    kept = {name: path.read_bytes() for name, path in found.items() if not _is_ours(name)}
+    return kept | {DASHBOARD + DASHBOARD_ENTRY: entry.encode()}
+
+
+def _is_script(name: str) -> bool:
+    return name.endswith(".mjs")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of the dashboard is a module that is joined."""
+    short = name.removeprefix(DASHBOARD)
+    return _is_script(short) and "/" not in short and short not in (VENDORED, *DASHBOARD_PAGE)
+
+
+def _folder() -> Path | None:
+    here = Path(__file__).parent
+    return next((one for one in (here / "assets", here.parents[1] / "web") if one.is_dir()), None)

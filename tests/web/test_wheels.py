@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from durable_lite.web.modules import page_modules
+from durable_lite.web.modules import dashboard_files, page_modules
 from durable_lite.web.wheel import make_wheel, members
 from tests.web.support import PYODIDE, boot, command, manifest, own_wheel, refused, run
 
@@ -128,11 +128,11 @@ def test_the_published_wheel_brings_the_modules_along(tmp_path):
     code = (
         "import json, durable_lite.web.modules as m; from durable_lite.web import bytecode, wheel; "
         "assert bytecode._HERE.joinpath('compile_zip.mjs').exists(); "
-        "print(json.dumps([m.__file__, sorted(m.page_modules()), sorted(wheel.members())]))"
+        "print(json.dumps([m.__file__, sorted(m.page_modules() | m.dashboard_files()), sorted(wheel.members())]))"
     )
     done = run(python, "-c", code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     where, modules, core = json.loads(done.stdout)
     assert where.startswith(str(environment))
-    assert modules == sorted(page_modules())
+    assert modules == sorted(page_modules() | dashboard_files())
     assert core == sorted(members())

@@ -172,7 +172,7 @@ test("what is refused as busy leaves nothing of its batch, and says who has the 
   const batch = [run("b", { tags: '["t"]' }), run("c", { concurrency_key: "k", on_busy: "reject" })];
   await assert.rejects(store.create_runs(batch), { name: "Busy", key: "k", id: "a" });
   assert.deepEqual((await store.list_runs({})).map(({ id }) => id), ["a"]);
-  assert.deepEqual(await store.list_runs({ tag: "t" }), []);
+  assert.deepEqual(await store.list_runs({ tags: ["t"] }), []);
   const { promise, resolve } = Promise.withResolvers();
   await new Bridge(store, (_, answer) => resolve(answer), () => {}).ask(1, "create_runs", JSON.stringify([batch]));
   const message = "run a has the concurrency key k";

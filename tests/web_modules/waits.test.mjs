@@ -96,7 +96,7 @@ test("children whose step can't be stored don't exist", async () => {
   const created = store.create_children("r", 1, step("b", 3), [run("child", { parent_id: "r", tags: '["x"]' })]);
   await assert.rejects(created, { name: "StoreError" });
   assert.equal(await store.get_run("child"), null);
-  assert.deepEqual(await store.list_runs({ tag: "x" }), []);
+  assert.deepEqual(await store.list_runs({ tags: ["x"] }), []);
   await store.close();
 });
 

@@ -1,0 +1,167 @@
+"""What the dashboard's tests say: rows in a store, a page of which nothing is wrong, and what to do there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import BrowserContext, Locator, Page
+
+from e2e.durable_site import DurableSite
+
+CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'"
+AXE = Path(__file__).parents[1] / "node_modules/axe-core/axe.min.js"
+ICON = "/favicon.ico"
+HOSTILE = """<img src=x onerror="alert(1)"><script>alert(2)</script>"'`${7*7}</span>&lt;b&gt;"""
+WATCH = """
+window.violations = [];
+const report = ({ violatedDirective, blockedURI }) => violations.push(`${violatedDirective} ${blockedURI}`);
+addEventListener("securitypolicyviolation", report);
+"""
+# Opens all that can be opened, then tells what isn't of the dashboard's own making.
+LOOK = """async () => {
+    const { shadowRoot } = document.querySelector("durable-dashboard");
+    for (let i = 0; i < 3; i += 1) {
+        shadowRoot.querySelectorAll("summary, .fold[aria-expanded=false]").forEach((one) => one.click());
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const all = [...shadowRoot.querySelectorAll("*")];
+    const count = (fits) => all.filter(fits).length;
+    const strange = "img, script, iframe, object, embed, svg, link, style, base, form[action], [style*=url]";
+    return {
+        odd: count((one) => one.matches(strange)),
+        handlers: count((one) => [...one.attributes].some(({ name }) => name.startsWith("on"))),
+        links: count((one) => one.matches("a[href]") && !one.getAttribute("href").startsWith("#/")),
+        text: shadowRoot.textContent,
+    };
+}"""
+SCROLL = """async () => {
+    const grid = document.querySelector("durable-dashboard").shadowRoot.querySelector(".grid");
+    for (let still = 0; still < 60; ) {
+        const before = grid.scrollTop;
+        grid.scrollTop += 700;
+        await new Promise(requestAnimationFrame);
+        still = grid.scrollTop === before ? still + 1 : 0;
+    }
+    return { count: grid.ariaRowCount, rows: grid.querySelectorAll(".body .row").length };
+}"""
+READ_ONLY = """async () => {
+    const { openTab } = await import("/durable-lite.mjs");
+    await import("/dashboard/durable-dashboard.mjs");
+    const tab = await openTab({ store: "indexeddb:e2e", worker: false });
+    tab.readOnly = true;
+    const made = document.createElement("durable-dashboard");
+    made.setAttribute("links", "none");
+    made.source = tab;
+    document.body.append(made);
+}"""
+DOWN = """async () => {
+    const { store } = await dashboard().own;
+    store.real = store.list_runs;
+    store.list_runs = async () => { throw new Error("disk on fire") };
+}"""
+UP = "async () => { const { store } = await dashboard().own; store.list_runs = store.real }"
+SAVED = """() => {
+    const made = URL.createObjectURL;
+    URL.createObjectURL = (file) => made.call(URL, (window.saved = file));
+}"""
+VIEWS = {"runs": "#/runs", "queues": "#/queues", "schedules": "#/schedules", "tokens": "#/tokens"}
+RUNS = ("done", "failed", "waiting", "executing")
+
+
+TELL = """async (id) => {
+    const tell = async (type, data) => {
+        const text = JSON.stringify([{ run_id: id, seq: null, at: Date.now() / 1000, type, data }]);
+        (await dashboard().own).heard(text);
+    };
+    await tell("step.started", { path: "batch-31" });
+    await tell("run.progress", { current: 15_500, total: 48_210, message: "15,500 of 48,210 documents" });
+}"""
+
+
+@asynccontextmanager
+async def watched(context: BrowserContext) -> AsyncIterator[Page]:
+    """A page of which nothing may be wrong: no report of its policy, no error, no dialog."""
+    wrong: list[str] = []
+    page = await context.new_page()
+    await page.add_init_script(WATCH)
+
+    def hear(said: Any) -> None:
+        if said.type in ("error", "warning") and not said.location["url"].endswith(ICON):
+            wrong.append(said.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+    yield page
+    assert await page.evaluate("violations") == []
+    assert not wrong, wrong
+
+
+async def filled(page: Page, site: DurableSite, script: str, *given: Any) -> Any:
+    """What a page of this origin puts into the store `e2e`, with the verbs of the store."""
+    await page.goto(f"{site.base}/plain.html")
+    return await page.evaluate(
+        f"""async (given) => {{
+            const rows = await import("/dashboard-rows.mjs");
+            const store = await rows.opened("e2e");
+            const [text] = given;
+            const made = await ({script});
+            await store.close();
+            return made ?? null;
+        }}""",
+        list(given) or [None],
+    )
+
+
+async def scenes(page: Page, site: DurableSite, text: str = "") -> dict[str, str]:
+    return await filled(page, site, "rows.scenes(store, (plain) => plain + (text ?? ''))", text)
+
+
+async def shown(page: Page, site: DurableSite, hash: str = "") -> None:
+    await page.goto(f"{site.base}/dashboard/?store=indexeddb:e2e{hash}")
+    await page.locator("nav").wait_for()
+
+
+async def row(page: Page, run: str) -> dict[str, Any]:
+    return await page.evaluate("async (id) => (await dashboard().own).store.get_run(id)", run)
+
+
+async def act(page: Page, name: str, yes: str, fill: str | None = None) -> None:
+    await page.get_by_role("button", name=name, exact=True).click()
+    if fill is not None:
+        await page.locator("dialog textarea").fill(fill)
+    await page.locator("dialog").get_by_role("button", name=yes).click()
+
+
+def line(page: Page, run: str) -> Locator:
+    return page.locator(f'.row[id="row-{run}"]')
+
+
+async def known(page: Page) -> None:
+    await page.evaluate("window.dashboard = () => document.querySelector('durable-dashboard')")
+
+
+LONG = 50  # ms, as the browser has it
+
+
+@asynccontextmanager
+async def traced(page: Page) -> AsyncIterator[list[float]]:
+    """How long each task of the page was at work itself, in ms: a busy machine only makes it wait."""
+    session = await page.context.new_cdp_session(page)
+    events: list[dict[str, Any]] = []
+    over = asyncio.Event()
+    session.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
+    session.on("Tracing.tracingComplete", lambda _: over.set())
+    chosen = {"includedCategories": ["toplevel"], "excludedCategories": ["*"]}
+    await session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": chosen})
+    tasks: list[float] = []
+    yield tasks
+    await session.send("Tracing.end")
+    await over.wait()
+    names = [one for one in events if one["name"] == "thread_name"]
+    mains = {(one["pid"], one["tid"]) for one in names if one["args"]["name"] == "CrRendererMain"}
+    tasks += [one["tdur"] / 1000 for one in events if (one["pid"], one["tid"]) in mains and "tdur" in one]
