@@ -15,7 +15,7 @@ from .ports import Store
 from .records import RunFilter, RunRow, TokenRow
 from .status import Status
 
-__all__ = ["SEARCHED", "Found", "cursor_after", "list_runs", "parse_cursor", "run_filter"]
+__all__ = ["SEARCHED", "Found", "cursor_after", "list_runs", "matches", "parse_cursor", "run_filter"]
 
 SEARCHED = 10_000  # a search looks at so many runs, the newest ones of the list
 _BATCH = 500
@@ -59,6 +59,17 @@ def run_filter(
         None if created_before is None else moment(created_before, "created_before"),
         parse_cursor(cursor, "list_runs"),
         count(limit, "limit"),
+    )
+
+
+def matches(row: RunRow, filter: RunFilter) -> bool:
+    """Whether a run is one of a list, whatever page of it."""
+    return (
+        (filter.statuses is None or row.status in filter.statuses)
+        and filter.job in (None, row.job)
+        and (not filter.tags or set(filter.tags) <= set(json.loads(row.tags)))
+        and (filter.created_after is None or row.created_at > filter.created_after)
+        and (filter.created_before is None or row.created_at < filter.created_before)
     )
 
 

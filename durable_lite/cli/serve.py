@@ -17,7 +17,7 @@ from .exits import Exit, Failure
 from .load import Loaded, load_jobs
 from .observe import observed
 from .options import Database, db_option, durability_option, opened, stop_timeout_option
-from .screen import Screen, diagnostics, length, plural
+from .screen import Screen, diagnostics, plural
 from .signals import StopSignals
 from .worker import WorkerLog
 
@@ -107,7 +107,7 @@ async def _serve(
 ) -> int:
     try:
         from ..server import asgi
-        from ..server.gate import is_loopback
+        from ..server.gate import LOOPBACK, is_loopback
     except ImportError as error:
         raise Failure(f'serve needs {error.name}: pip install "durable-lite[server]"') from None
     if where.token is None and not is_loopback(where.host):
@@ -121,7 +121,7 @@ async def _serve(
                 observed(store, log), jobs=loaded.all, worker=executes, concurrency=max(1, concurrency)
             )
             app.listen(log.hear)
-            any_host = ("*",) if where.token is not None else ("localhost", "127.0.0.1", "[::1]", where.host)
+            any_host = ("*",) if where.token is not None else (*LOOPBACK, where.host)
             try:
                 server = asgi(app, token=where.token, hosts=where.hosts or any_host, origins=where.origins)
             except InvalidOption as error:
@@ -140,9 +140,7 @@ async def _serve(
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 stopped.cancel()
-                held = plural(len(log.held), "run") if log.held else "nothing"
-                rest = f", finishing within {length(stop_timeout)} or released" if log.held else ""
-                screen.say(f"{signals.name}: {held} executing{rest}; again stops at once", "bold")
+                log.stopping(signals.name, stop_timeout)
                 server.stop_streams()
                 http.should_exit = True
                 await app.stop(stop_timeout)

@@ -83,9 +83,7 @@ async def _work(
             screen.say(f"worker on {store.url} for {known}; {plural(concurrency, 'run')} at a time", "bold")
             async with app:
                 await signals.wait()
-                held = plural(len(log.held), "run") if log.held else "nothing"
-                rest = f", finishing within {length(stop_timeout)} or released" if log.held else ""
-                screen.say(f"{signals.name}: {held} executing{rest}; again stops at once", "bold")
+                log.stopping(signals.name, stop_timeout)
                 await app.stop(stop_timeout)
             screen.say("stopped", "bold")
     return signals.exit_code
@@ -102,6 +100,12 @@ class WorkerLog(Observer):
     def _say(self, event: str, run_id: str, message: str = "", style: str = "") -> None:
         job = self._jobs.get(run_id, "")
         self._screen.say(f"{event:<14} {run_id} {job}" + (f" {message}" if message else ""), style)
+
+    def stopping(self, signal: str, timeout: float) -> None:
+        """After the first signal: what is still executing, and what becomes of it."""
+        held = plural(len(self.held), "run") if self.held else "nothing"
+        rest = f", finishing within {length(timeout)} or released" if self.held else ""
+        self._screen.say(f"{signal}: {held} executing{rest}; again stops at once", "bold")
 
     def claimed(self, claim: Claim) -> None:
         run = claim.run

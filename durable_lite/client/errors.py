@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import (
-    Busy,
-    Conflict,
-    DurableError,
-    InvalidDelivery,
-    InvalidDocument,
-    InvalidOption,
-    InvalidPayload,
-    InvalidSignature,
-    KeyReused,
-    NotSerializable,
-    RunNotFound,
-    StoreUnavailable,
-    TokenNotFound,
-    TooLarge,
-    UnknownJob,
-    UnknownWebhook,
-)
+from .. import problems
+from ..errors import DurableError
 
 __all__ = ["Forbidden", "RemoteError", "Unauthorized", "error_of"]
 
@@ -45,35 +29,13 @@ class Forbidden(RemoteError):
     """Whoever this token is for may not do that."""
 
 
-_CLASSES: dict[str, type[DurableError]] = {
-    "busy": Busy,
-    "conflict": Conflict,
-    "invalid_delivery": InvalidDelivery,
-    "invalid_document": InvalidDocument,
-    "invalid_option": InvalidOption,
-    "invalid_signature": InvalidSignature,
-    "key_reused": KeyReused,
-    "not_serializable": NotSerializable,
-    "run_not_found": RunNotFound,
-    "store_unavailable": StoreUnavailable,
-    "token_not_found": TokenNotFound,
-    "too_large": TooLarge,
-    "unknown_job": UnknownJob,
-    "unknown_webhook": UnknownWebhook,
-}
-
-
 def error_of(status: int, problem: Any) -> DurableError:
     """The error that a problem document tells of."""
     told = problem if isinstance(problem, dict) else {}
     code, detail = told.get("code"), str(told.get("detail") or f"the server answered {status}")
-    fields = told.get("fields") or {}
-    if code == "invalid_payload" and {"job", "problems"} <= fields.keys():
-        problems = [(one["path"], one["message"]) for one in fields["problems"]]
-        return InvalidPayload(fields["job"], problems, fields.get("index"))
-    kind = _CLASSES.get(str(code))
-    if kind is not None and set(kind._made_of) == set(fields):
-        return kind(**fields) if fields else kind(detail)
+    error = problems.error_of(code, detail, told.get("fields") or {})
+    if error is not None:
+        return error
     if status in (401, 403):
         return (Unauthorized if status == 401 else Forbidden)(detail, status, code)
     return RemoteError(f"{status}: {detail}", status, code)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import inspect
-import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from ..errors import DurableError, InvalidOption
-from ..records import RunFilter, RunRow
+from ..records import RunFilter
 from ..run import Run
 from .problems import Refused
 
-__all__ = ["Access", "Authenticate", "Authorize", "NewTrigger", "Policy", "Target", "matches"]
+__all__ = ["Access", "Authenticate", "Authorize", "NewTrigger", "Policy", "Target"]
 
 
 class NewTrigger(NamedTuple):
@@ -26,6 +25,8 @@ class NewTrigger(NamedTuple):
     payload: Any
     options: Mapping[str, Any]
 
+
+L = TypeVar("L", RunFilter, NewTrigger)
 
 # A run, a list of runs, a trigger; None: what concerns the whole store.
 Target = Run[Any] | RunFilter | NewTrigger | None
@@ -83,21 +84,23 @@ class Access:
 
     async def to_runs(self, operation: str, filter: RunFilter) -> RunFilter:
         """What is left of the list. `Refused` if nothing is."""
-        answer = await self._ask(operation, filter)
-        if answer is True or isinstance(answer, RunFilter):
-            return filter if answer is True else answer
-        raise _forbidden(operation)
+        return await self._left(operation, filter)
 
     async def to_trigger(self, operation: str, trigger: NewTrigger) -> NewTrigger:
         """What is to be triggered. `Refused`."""
-        answer = await self._ask(operation, trigger)
-        if answer is True or isinstance(answer, NewTrigger):
-            return trigger if answer is True else answer
-        raise _forbidden(operation)
+        return await self._left(operation, trigger)
 
     async def to_store(self, operation: str) -> None:
         if await self._ask(operation, None) is not True:
             raise _forbidden(operation)
+
+    async def _left(self, operation: str, given: L) -> L:
+        answer: L | bool = await self._ask(operation, given)
+        if isinstance(answer, bool):
+            if not answer:
+                raise _forbidden(operation)
+            return given
+        return answer
 
     async def _ask(self, operation: str, target: Target) -> Any:
         if self._authorize is None:
@@ -109,17 +112,6 @@ class Access:
         if kind in (RunFilter, NewTrigger) and isinstance(answer, kind):
             return answer
         raise DurableError(f"authorize answered {answer!r:.80} for {operation}: neither True nor False")
-
-
-def matches(row: RunRow, filter: RunFilter) -> bool:
-    """Whether a run is one of a list, whatever page of it."""
-    return (
-        (filter.statuses is None or row.status in filter.statuses)
-        and filter.job in (None, row.job)
-        and (not filter.tags or set(filter.tags) <= set(json.loads(row.tags)))
-        and (filter.created_after is None or row.created_at > filter.created_after)
-        and (filter.created_before is None or row.created_at < filter.created_before)
-    )
 
 
 async def _answer(given: Any) -> Any:

@@ -15,13 +15,12 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ..errors import InvalidOption
+from ..web.modules import dashboard_in, modules_folder, modules_in
 from ..web.pyodide import find
 from ..web.serve import TYPES
 
 __all__ = ["assets"]
 
-_KINDS = (".mjs", ".css", ".html", ".svg")
-_NOT_SERVED = {"demo", "node_modules", "tests", "types"}
 _TEXT = "no-cache"  # asked for again each time, and answered by the tag that it has
 
 
@@ -68,17 +67,8 @@ def _file(request: Request, path: Path) -> Response:
 @cache
 def _modules() -> Mapping[str, Path]:
     """What may be asked for, by its path: whatever else is in the folder isn't there."""
-    package = Path(__file__).parents[1]
-    folders = (package / "web" / "assets", package.parent / "web")
-    folder = next((one for one in folders if one.is_dir()), None)
-    if folder is None:
-        return {}
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix in _KINDS}
-    return {
-        name.as_posix(): path
-        for name, path in found.items()
-        if not set(name.parts) & _NOT_SERVED and not any(part.startswith(".") for part in name.parts)
-    }
+    folder = modules_folder()
+    return {} if folder is None else modules_in(folder) | dashboard_in(folder)
 
 
 @cache

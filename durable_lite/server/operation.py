@@ -31,6 +31,7 @@ class On(StrEnum):
 
     RUN = "run"  # the path's {id}
     TOKEN = "token"  # the run of the path's token
+    TOKENS = "tokens"  # the runs whose tokens they are, and the query's run
     RUNS = "runs"  # the list that the query describes
     TRIGGER = "trigger"  # what the body is to start
     STORE = "store"  # all there is
@@ -49,7 +50,7 @@ class Call:
     query: Mapping[str, Any]
     body: Any  # JSON, or bytes
     run: Run[Any] = field(init=False)  # On.RUN and On.TOKEN
-    filter: RunFilter = field(init=False)  # On.RUNS
+    filter: RunFilter = field(init=False)  # On.RUNS and On.TOKENS
     token: TokenRow = field(init=False)  # On.TOKEN
     triggers: list[NewTrigger] = field(init=False)  # On.TRIGGER: one for each payload
 

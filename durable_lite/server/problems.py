@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..errors import (
-    Busy,
-    Conflict,
-    DurableError,
-    InvalidDelivery,
-    InvalidDocument,
-    InvalidOption,
-    InvalidPayload,
-    InvalidSignature,
-    KeyReused,
-    NotSerializable,
-    RunNotFound,
-    StoreUnavailable,
-    TokenNotFound,
-    TooLarge,
-    UnknownJob,
-    UnknownWebhook,
-)
+from ..errors import DurableError
+from ..problems import code_and_fields
 
-__all__ = ["CODES", "OF_ERRORS", "Code", "Refused", "document", "refused"]
+__all__ = ["CODES", "Code", "Refused", "document", "refused"]
 
 
 class Code(NamedTuple):
@@ -63,24 +47,6 @@ CODES = {
     "store_unavailable": Code(503, "The store can't be reached now"),
 }
 
-# In this order: the first class that fits.
-OF_ERRORS: tuple[tuple[type[DurableError], str], ...] = (
-    (InvalidPayload, "invalid_payload"),
-    (InvalidDocument, "invalid_document"),
-    (InvalidDelivery, "invalid_delivery"),
-    (InvalidOption, "invalid_option"),
-    (NotSerializable, "not_serializable"),
-    (TooLarge, "too_large"),
-    (InvalidSignature, "invalid_signature"),
-    (RunNotFound, "run_not_found"),
-    (TokenNotFound, "token_not_found"),
-    (UnknownJob, "unknown_job"),
-    (UnknownWebhook, "unknown_webhook"),
-    (KeyReused, "key_reused"),
-    (Busy, "busy"),
-    (Conflict, "conflict"),
-    (StoreUnavailable, "store_unavailable"),
-)
 RETRY_AFTER = {"Retry-After": "1"}
 
 
@@ -99,15 +65,12 @@ def refused(error: DurableError) -> Refused:
 
     `fields` is what the error is made of, for a client that raises it again.
     """
-    for kind, code in OF_ERRORS:
-        if isinstance(error, kind):
-            fields = {name: getattr(error, name) for name in error._made_of}
-            if isinstance(error, InvalidPayload):
-                problems = [problem._asdict() for problem in error.problems]
-                fields = {"job": error.job, "problems": problems, "index": error.index}
-            headers = RETRY_AFTER if code == "store_unavailable" else None
-            return Refused(code, str(error), headers, fields=fields)
-    return Refused("internal", "the server's log says more")
+    told = code_and_fields(error)
+    if told is None:
+        return Refused("internal", "the server's log says more")
+    code, fields = told
+    headers = RETRY_AFTER if code == "store_unavailable" else None
+    return Refused(code, str(error), headers, fields=fields)
 
 
 def document(problem: Refused) -> dict[str, Any]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "json_response"]
 
-_READ = ("GET", "HEAD")
 _DEEP = 200  # levels of JSON
 _run_ids = re.compile(r"\brun ([0-9a-z]{26})\b").findall
 _is_integer = re.compile(r"-?(0|[1-9][0-9]{0,17})").fullmatch
@@ -178,9 +177,10 @@ async def _authorise(operation: Operation, call: Call) -> None:
         case On.RUNS:
             fields = ("status", "job", "tag", "created_after", "created_before", "limit", "cursor")
             given = {one: call.query[one] for one in fields if one in call.query}
-            wanted = RunFilter() if name == "tokens.list" else run_filter(**given)
-            call.filter = await access.to_runs(name, wanted)
-            if name == "tokens.list" and "run" in call.query:
+            call.filter = await access.to_runs(name, run_filter(**given))
+        case On.TOKENS:
+            call.filter = await access.to_runs(name, RunFilter())
+            if "run" in call.query:
                 run = await app.get_run(call.query["run"])
                 if not await access.to_run(name, run):
                     raise RunNotFound(run.id)

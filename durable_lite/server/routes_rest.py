@@ -10,10 +10,9 @@ from .. import codec
 from ..as_json import queue_json, schedule_json, token_json
 from ..errors import DurableError
 from ..job import described
-from ..listing import cursor_after
+from ..listing import cursor_after, matches
 from ..records import RunFilter, TokenRow
 from . import schemas
-from .access import matches
 from .operation import Answer, Call, On, Operation
 from .problems import Refused
 from .schemas import ref, told
@@ -152,7 +151,7 @@ _SETTLES = ("conflict", "rate_limited")
 _STATES = ["pending", "completed", "failed", "expired"]
 
 REST: tuple[Operation, ...] = (
-    Operation("tokens.list", "GET", "/tokens", "Tokens, newest first", On.RUNS, _tokens, _TOKENS,
+    Operation("tokens.list", "GET", "/tokens", "Tokens, newest first", On.TOKENS, _tokens, _TOKENS,
               query={"state": {"type": "string", "enum": _STATES}, "run": schemas.ID, **_VALUES,
                      "limit": {"type": "integer", "minimum": 1, "maximum": schemas.MAX_PAGE},
                      "cursor": {"type": "string", "maxLength": 300}},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..as_json import event_json, run_json, summary_json
 from ..errors import StoreError
 from ..events import LIVE, EventType, RunEvent
+from ..listing import cursor_after
 from ..records import Change, RunFilter, RunRow
 from ..run import Run
 from ..status import FINAL, Status
@@ -157,7 +158,7 @@ class FollowedList(Followed):
             return
         changed = [run for id, run in runs.items() if run != self.runs.get(id)]
         self.runs = runs
-        self.cursor = f"{rows[-1].created_at!r}:{rows[-1].id}" if len(rows) == self.filter.limit else None
+        self.cursor = cursor_after(rows, self.filter.limit)
         self.keep(self.number + 1, self._page(self.number + 1, changed))
         self.wake()
 
@@ -234,7 +235,7 @@ class Hub:
                     return
                 await news.wait()
         finally:
-            self._leave(followed, self._runs, run_id)
+            self._leave(followed)
 
     async def _catch_up(self, followed: FollowedRun, seen: int, send: Any) -> int:
         """Tell the stored events after `seen`; returns the last one told."""
@@ -269,7 +270,7 @@ class Hub:
                     await send(whole)
                 await news.wait()
         finally:
-            self._leave(followed, self._lists, filter)
+            self._leave(followed)
 
     # Who follows
 
@@ -277,12 +278,11 @@ class Hub:
         followed.followers += 1
         self._listen(True)
 
-    def _leave(self, followed: Followed, all: dict[Any, Any], key: Any) -> None:
+    def _leave(self, followed: Followed) -> None:
         followed.followers -= 1
         if not followed.followers:
             followed.stop()
-            if all.get(key) is followed:
-                del all[key]
+            self.forget(followed)
         self._listen(bool(self._runs or self._lists))
 
     def _listen(self, on: bool) -> None:

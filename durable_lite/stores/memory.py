@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from .. import events as ev
 from ..errors import Conflict
 from ..events import EventType, RunEvent
+from ..listing import matches
 from ..ports import Versions
 from ..records import (
     Beat,
@@ -72,12 +73,7 @@ class MemoryStore(MemorySchedules):
         rows = [
             row
             for row in self._runs.values()
-            if (f.statuses is None or row.status in f.statuses)
-            and (f.job is None or row.job == f.job)
-            and (not f.tags or set(f.tags) <= set(json.loads(row.tags)))
-            and (f.created_after is None or row.created_at > f.created_after)
-            and (f.created_before is None or row.created_at < f.created_before)
-            and (f.cursor is None or (row.created_at, row.id) < f.cursor)
+            if matches(row, f) and (f.cursor is None or (row.created_at, row.id) < f.cursor)
         ]
         rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
         return rows[: f.limit]

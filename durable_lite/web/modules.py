@@ -12,7 +12,7 @@ from ..errors import InvalidOption
 from .join import joined, joined_apart
 
 __all__ = ["ASSETS", "DASHBOARD", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "dashboard_files", "dashboard_in",
-           "modules_in", "page_modules"]  # fmt: skip
+           "modules_folder", "modules_in", "page_modules"]  # fmt: skip
 
 ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.mts")
@@ -47,7 +47,7 @@ def modules_in(folder: Path) -> dict[str, Path]:
 
 def page_modules() -> dict[str, bytes]:
     """The modules of this installation, as a build has them: joined, so that a page loads few files."""
-    folder = _folder()
+    folder = modules_folder()
     found = {} if folder is None else modules_in(folder)
     if missing := [name for name in REQUIRED if name not in found]:
         raise InvalidOption("durable-lite", f"its installation lacks {', '.join(missing)}; install it again")
@@ -73,7 +73,7 @@ def dashboard_in(folder: Path) -> dict[str, Path]:
 
 def dashboard_files() -> dict[str, bytes]:
     """The dashboard, as a build has it: a page, and for other pages one module besides those of preact."""
-    folder = _folder()
+    folder = modules_folder()
     found = {} if folder is None else dashboard_in(folder)
     if folder is None or not found:
         return {}
@@ -96,6 +96,7 @@ def _is_ours(name: str) -> bool:
     return _is_script(short) and "/" not in short and short not in (VENDORED, *DASHBOARD_PAGE)
 
 
-def _folder() -> Path | None:
+def modules_folder() -> Path | None:
+    """Where this installation has them."""
     here = Path(__file__).parent
     return next((one for one in (here / "assets", here.parents[1] / "web") if one.is_dir()), None)
