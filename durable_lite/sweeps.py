@@ -47,15 +47,28 @@ class Sweeps:
         # What had finished before the gap is offered first, under the guard.
         for _ in range(3):
             await asyncio.sleep(0)
-        worker, store = self._worker, self._worker.store
+        worker = self._worker
         held = [execution for execution in worker.executing.values() if execution.must_sweep()]
         saving = [call.task for e in held for call in e.calls.active.values() if call.saving]
         await self._engine.settled(saving, worker.options.heartbeat_interval)
         leases = [Lease(e.run_id, e.generation, worker.id, e.beat_at, worker.via, e.executed()) for e in held]
-        now = self._clock.now()
-        done = await self._engine.persist(lambda: store.mark_stale(leases, "suspended", now))
+        done = await self._engine.persist(lambda: self._give_up(leases))
         for execution in held:
             execution.stop(Stop.STALE if done and execution.run_id in done else Stop.LOST)
+
+    async def _give_up(self, leases: list[Lease]) -> list[str]:
+        """Mark these of ours as stale; the ids of those that are. If need be by the heartbeat that the store
+        has: the answer to a beat may have been lost, or be on its way still.
+        """
+        store, worker, now = self._worker.store, self._worker.id, self._clock.now()
+        done: list[str] = []
+        left = leases
+        while left:
+            done += await store.mark_stale(left, "suspended", now)
+            missed = {(lease.run_id, lease.generation) for lease in leases if lease.run_id not in done}
+            known = await store.leases() if missed else []
+            left = [one for one in known if one.worker == worker and (one.run_id, one.generation) in missed]
+        return done
 
     async def others(self) -> None:
         """Mark what others lost: heartbeats too old, workers proven gone, claims whose answer was lost."""

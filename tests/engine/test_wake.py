@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from durable_lite import Retry, Status, job
+from durable_lite import Retry, Status, StoreUnavailable, job
+from durable_lite.stores.memory import MemoryStore
 from durable_lite.testing import VirtualClock
 from tests.engine.apps import Tally
 from tests.engine.support import Process, forever, pass_time, status, story, warnings
@@ -798,3 +799,42 @@ async def test_awake_time_leaves_gaps_out(make_store):
         assert tally == {"second": 1}
         row = await store.get_run(run.id)
         assert row.executed <= 60 + 4 * 10
+
+
+class HearsItsBeatLate(MemoryStore):
+    """The answer to a beat is still on its way, or lost, when the worker is frozen."""
+
+    held: asyncio.Event | None = None
+    lost = False
+
+    async def beat(self, worker, beats, now):
+        answer = await super().beat(worker, beats, now)
+        if self.held is not None:
+            await self.held.wait()
+        if self.lost:
+            raise StoreUnavailable("the connection is closing")
+        return answer
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["late", "lost"])
+async def test_a_beat_whose_answer_is_late_leaves_no_run_behind_that_nobody_executes(lost):
+    """The store's heartbeat is another than the worker knows of. Found by freezing a tab."""
+    tally, clock = Tally(), VirtualClock()
+    three = three_steps(tally, slow(tally, clock, 3600, 60))
+    store = HearsItsBeatLate()
+    async with Process(store, clock, three) as process:
+        run = await process.trigger(three)
+        await clock.advance(4)
+        store.held, store.lost = asyncio.Event(), lost
+        await clock.advance(2)  # the beat is in the store
+        await clock.jump("1h")
+        await asyncio.sleep(0)
+        store.held.set()
+        store.held = None
+        await clock.settle()
+        store.lost = False
+        woken = clock.now()
+        assert await process.result(run) == ["first", "second", "third"]
+        [stale] = await events_of(store, run, "run.stale")
+        assert (stale.data["reason"], stale.at) == ("suspended", woken)
+        assert await store.leases() == []
