@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ..errors import InvalidOption
-from ..web.modules import dashboard_in, modules_folder, modules_in
+from ..web.modules import dashboard_files, page_modules
 from ..web.pyodide import find
 from ..web.serve import TYPES
 
@@ -34,14 +34,16 @@ def assets() -> list[Route]:
 
 
 async def _home(request: Request) -> Response:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/web/dashboard/index.html")
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/web/dashboard/index.html?server=../..")
 
 
 async def _module(request: Request) -> Response:
-    path = _modules().get(request.path_params["path"])
-    if path is None:
+    name = request.path_params["path"]
+    data = _modules().get(name)
+    if data is None:
         raise HTTPException(404)
-    return _file(request, path)
+    headers = _headers(data)
+    return _unchanged(request, headers) or Response(data, headers=headers, media_type=_kind(name))
 
 
 async def _of_pyodide(request: Request) -> Response:
@@ -56,19 +58,29 @@ _is_name = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_@+.-]{0,199}").fullmatch
 
 def _file(request: Request, path: Path) -> Response:
     told = path.stat()
-    tag = f'"{hashlib.sha256(f"{path}-{told.st_size}-{told.st_mtime_ns}".encode()).hexdigest()[:20]}"'
-    headers = {"etag": tag, "cache-control": _TEXT}
-    if tag in [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]:
-        return Response(status_code=304, headers=headers)
-    kind = TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return FileResponse(path, headers=headers, media_type=kind)
+    headers = _headers(f"{path}-{told.st_size}-{told.st_mtime_ns}".encode())
+    return _unchanged(request, headers) or FileResponse(path, headers=headers, media_type=_kind(path.name))
+
+
+def _headers(content: bytes) -> dict[str, str]:
+    return {"etag": f'"{hashlib.sha256(content).hexdigest()[:20]}"', "cache-control": _TEXT}
+
+
+def _unchanged(request: Request, headers: dict[str, str]) -> Response | None:
+    """The answer to a browser that has it already."""
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    return Response(status_code=304, headers=headers) if headers["etag"] in known else None
+
+
+def _kind(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 @cache
-def _modules() -> Mapping[str, Path]:
-    """What may be asked for, by its path: whatever else is in the folder isn't there."""
-    folder = modules_folder()
-    return {} if folder is None else modules_in(folder) | dashboard_in(folder)
+def _modules() -> Mapping[str, bytes]:
+    """What may be asked for, by its path, joined as in a static build."""
+    return page_modules() | dashboard_files()
 
 
 @cache

@@ -69,12 +69,11 @@ def joined(
     return {name: without_comments(source) for name, source in made.items()}
 
 
-def joined_apart(modules: Mapping[str, str], entry: str, beside: str) -> str:
-    """`entry` with all that it imports, in a folder of its own: what is one folder up (`"../name.mjs"`)
-    becomes a part of it, too. It is among `modules` by its name. The module `beside` it stays as it is.
+def joined_apart(modules: Mapping[str, str], entry: str, beside: str = "") -> str:
+    """`entry` with all that it imports, alone: what is one folder up (`"../name.mjs"`) becomes a part of it,
+    too. It is among `modules` by its name. The module `beside` it stays as it is.
     """
-    plain = {name: _UP.sub(r"\1./\2", source) for name, source in modules.items()}
-    plain[beside] = ""
+    plain = {name: _UP.sub(r"\1./\2", source) for name, source in modules.items()} | {beside: ""}
     order: list[str] = []
     _visit(entry, plain, order, ())
     parts = [_wrapped(name, plain[name]) for name in order[:-1] if name != beside]

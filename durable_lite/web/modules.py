@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InvalidOption
-from .join import joined, joined_apart
+from .join import joined, joined_apart, without_comments
 
 __all__ = ["ASSETS", "DASHBOARD", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "dashboard_files", "dashboard_in",
            "modules_folder", "modules_in", "page_modules"]  # fmt: skip
@@ -22,8 +22,10 @@ NOT_FOR_PAGES = frozenset({"dashboard", "demo", "node_modules", "tests"})
 ENTRY = "durable-lite.mjs"
 APART = ("durable-runs.mjs", "moving.mjs", "outside.mjs", "steering.mjs", "worker.mjs")
 ALSO = ("indexeddb.mjs",)
+# Over a server's runs a page needs nothing of the tab; React comes from the page.
+REMOTE, REACT = "remote.mjs", "react.mjs"
 # A build without one of these isn't complete.
-REQUIRED = (ENTRY, *APART, *ALSO)
+REQUIRED = (ENTRY, *APART, *ALSO, REMOTE, REACT)
 # The dashboard has a folder of its own, of which a page without it loads nothing. What isn't a module of
 # ours, and the one that imports those, stays as it is; `scripts/vendor.py` makes `vendor`.
 DASHBOARD = "dashboard/"
@@ -54,6 +56,7 @@ def page_modules() -> dict[str, bytes]:
     scripts = {name: path.read_text("utf-8") for name, path in found.items() if name.endswith(".mjs")}
     others = {name: path.read_bytes() for name, path in found.items() if name not in scripts}
     made = joined(scripts, ENTRY, APART, ALSO)
+    made |= {REMOTE: joined_apart(scripts, REMOTE), REACT: without_comments(scripts[REACT])}
     return others | {name: source.encode() for name, source in made.items()}
 
 

@@ -76,7 +76,7 @@ class TestTheProcess:
         assert status == 201
         assert ended(url, run["id"])["output"] == {"rows": 2, "name": "Müller"}
         with urllib.request.urlopen(url, timeout=20) as page:
-            assert page.url == f"{url}web/dashboard/index.html"
+            assert page.url == f"{url}web/dashboard/index.html?server=../.."
         _, held = ask(url, "api/runs", {"job": "with-a-hold", "payload": {}})
         process.wait_for("holding held")
         process.send(signal.SIGTERM)
@@ -190,7 +190,7 @@ class TestMounted:
                 told = (await client.get("/durable/api/openapi.json")).json()
                 assert told["servers"] == [{"url": "/durable"}]
                 response = await client.get("/durable/")
-                assert response.headers["location"] == "/durable/web/dashboard/index.html"
+                assert response.headers["location"] == "/durable/web/dashboard/index.html?server=../.."
                 assert (await client.get("/durable/web/durable-lite.mjs")).status_code == 200
                 assert (await client.get("/durable/api/none")).json()["code"] == "not_found"
                 run = (await client.post("/durable/api/runs", json={"job": "fails"})).json()

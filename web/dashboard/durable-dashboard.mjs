@@ -1,23 +1,26 @@
 /**
- * `<durable-dashboard store="indexeddb:my-app">`: the runs of a store, and all that can be done with them. Its property
- * `source` shows a `Tab` or a `Remote` that is open already. Views are in the location's hash, unless `links="none"`.
- * What a run says becomes text, never markup; the style sheet is a constructed one, which every CSP allows.
+ * `<durable-dashboard store="indexeddb:my-app">` or `<durable-dashboard server="https://example.org/runs">`: runs, and
+ * all that can be done with them. Its property `source` shows a `Tab` or a `Remote` that is open already. Views are in
+ * the location's hash, unless `links="none"`. What a run says becomes text, never markup; the style sheet is a
+ * constructed one, which every CSP allows.
  */
 
 import { Dashboard } from "./app.mjs";
 import { html, render } from "./html.mjs";
 import { sheet } from "./look.mjs";
+import { serverOf, tabOf } from "./opening.mjs";
+import { SignIn } from "./sign-in.mjs";
 
 /** @typedef {import("../source.mjs").Source} Source */
 
 export class DurableDashboard extends HTMLElement {
-  static observedAttributes = ["store", "links", "label"];
+  static observedAttributes = ["store", "server", "links", "label"];
 
   constructor() {
     super();
     /** @type {Source | null} */
     this.given = null;
-    /** @type {Promise<Source> | null} opened here, for `store` */
+    /** What its attributes are about, opened here. @type {Promise<Source> | null} */
     this.own = null;
     this.root = this.attachShadow({ mode: "open" });
     this.root.adoptedStyleSheets = [sheet];
@@ -30,6 +33,11 @@ export class DurableDashboard extends HTMLElement {
   set source(source) {
     this.given = source;
     if (this.isConnected) this.attach();
+  }
+
+  get label() {
+    const server = this.getAttribute("server");
+    return this.getAttribute("label") ?? (server === null ? this.getAttribute("store") : new URL(server, document.baseURI).host) ?? "Dashboard";
   }
 
   connectedCallback() {
@@ -50,33 +58,43 @@ export class DurableDashboard extends HTMLElement {
     render(null, this.root);
   }
 
-  async attach() {
+  /** @param {string} [token] for the server */
+  async attach(token) {
     this.detach();
-    const store = this.getAttribute("store");
-    if (!this.given && !store) return this.say("This dashboard has no store yet.");
-    this.own = this.given ? null : opened(store ?? "");
+    const [store, server] = [this.getAttribute("store"), this.getAttribute("server")];
+    if (!this.given && store === null && server === null) return this.say("This dashboard has no store yet.");
+    if (!this.given) this.own = server === null ? tabOf(store ?? "") : serverOf(server, token);
     const opening = this.own ?? this.given;
-    this.say("Opening …");
+    const current = () => opening === (this.own ?? this.given) && this.isConnected;
+    if (token === undefined) this.say("Opening …");
     try {
       const source = await opening;
-      if (!source || opening !== (this.own ?? this.given) || !this.isConnected) return;
-      const label = this.getAttribute("label") ?? store ?? "Dashboard";
-      render(html`<${Dashboard} source=${source} links=${this.getAttribute("links") !== "none"} label=${label} />`, this.root);
+      if (source && current()) this.show(source);
     } catch (error) {
-      if (opening === (this.own ?? this.given)) this.say(`It can't be opened: ${/** @type {Error} */ (error).message}`);
+      const { status, message } = /** @type {Error & {status?: number}} */ (error);
+      if (!current()) return;
+      if (status === 401) this.ask(token === undefined ? "" : "The server doesn't take this token.");
+      else this.say(`It can't be opened: ${message}`);
     }
+  }
+
+  /** @param {Source} source */
+  show(source) {
+    const links = this.getAttribute("links") !== "none";
+    if (this.own) source.addEventListener("unauthorized", () => this.ask("The server doesn't take the token any more."), { once: true });
+    render(html`<${Dashboard} source=${source} links=${links} label=${this.label} />`, this.root);
+  }
+
+  /** @param {string} wrong */
+  ask(wrong) {
+    this.detach();
+    render(html`<${SignIn} label=${this.label} wrong=${wrong} take=${(/** @type {string} */ token) => this.attach(token)} />`, this.root);
   }
 
   /** @param {string} text */
   say(text) {
     render(html`<div class="app"><p class="empty" role="status">${text}</p></div>`, this.root);
   }
-}
-
-/** A tab that only watches, from the module that few sources need. @param {string} store @returns {Promise<Source>} */
-async function opened(store) {
-  const { openTab } = await import("../durable-lite.mjs");
-  return openTab({ store, worker: false });
 }
 
 if (!customElements.get("durable-dashboard")) customElements.define("durable-dashboard", DurableDashboard);

@@ -187,6 +187,9 @@ th[scope=row] { overflow-wrap: anywhere }
 dialog { width: min(36rem, calc(100vw - 2rem)); padding: 1.25rem; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 0.75rem }
 dialog::backdrop { background: rgb(0 0 0 / 45%) }
 dialog form { display: grid; gap: 0.75rem }
+.sign-in { display: grid; gap: 0.75rem; width: min(28rem, 100%); margin: 12vh auto 0; padding: 1.25rem }
+.sign-in input { width: 100% }
+.sign-in code { white-space: nowrap }
 dialog p { overflow-wrap: anywhere }
 .buttons { display: flex; flex-wrap: wrap; gap: 0.5rem; justify-content: flex-end }
 .wrong:empty { display: none }

@@ -1,4 +1,7 @@
-/** The dashboard's own page: `?store=indexeddb:name` says whose runs, `?title=…` what it is called. */
+/**
+ * The dashboard's own page: `?store=indexeddb:name` says whose runs, or `?server=../..` which server's, of this origin:
+ * a link mustn't ask for a token on behalf of somebody else. `?title=…` is what it is called.
+ */
 
 import "./durable-dashboard.mjs";
 
@@ -9,8 +12,11 @@ body { margin: 0 }
 `);
 document.adoptedStyleSheets = [sheet];
 const given = new URLSearchParams(location.search);
+const [server, title] = [given.get("server"), given.get("title")];
 const dashboard = document.createElement("durable-dashboard");
 dashboard.setAttribute("full", "");
-dashboard.setAttribute("store", given.get("store") ?? "indexeddb:default");
-dashboard.setAttribute("label", given.get("title") ?? given.get("store") ?? "indexeddb:default");
+if (server === null) dashboard.setAttribute("store", given.get("store") ?? "indexeddb:default");
+else if (URL.canParse(server, location.href) && new URL(server, location.href).origin === origin) dashboard.setAttribute("server", new URL(server, location.href).href);
+else throw new Error("server: this page shows no other one than its own");
+if (title !== null) dashboard.setAttribute("label", title);
 document.querySelector("main")?.append(dashboard);
