@@ -25,6 +25,8 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from .fetching import Fetch
+    from .server.application import Server
+    from .server.options import ServerOptions
 
 __all__ = ["Durable"]
 
@@ -220,6 +222,19 @@ class Durable(Steering):
             await worker.start()
             self._worker = worker
         return self._worker
+
+    def asgi(self, **options: Unpack[ServerOptions]) -> Server:
+        """An ASGI application over this: its HTTP API, live updates and the dashboard.
+
+        Its options are those of `durable_lite.server.asgi`; it needs the extra `server`.
+        """
+        try:
+            from .server import asgi
+        except ImportError as error:
+            raise DurableError(
+                f'asgi needs {(error.name or "starlette").partition(".")[0]}: pip install "durable-lite[server]"'
+            ) from None
+        return asgi(self, **options)
 
     @property
     def store_error(self) -> DurableError | None:

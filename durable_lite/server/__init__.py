@@ -5,5 +5,6 @@ from __future__ import annotations
 from ..records import RunFilter
 from .access import Authenticate, Authorize, NewTrigger
 from .application import asgi
+from .options import ServerOptions
 
-__all__ = ["Authenticate", "Authorize", "NewTrigger", "RunFilter", "asgi"]
+__all__ = ["Authenticate", "Authorize", "NewTrigger", "RunFilter", "ServerOptions", "asgi"]

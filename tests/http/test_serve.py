@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import signal
 import socket
+import typing
 import urllib.error
 import urllib.request
 
@@ -15,9 +17,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from durable_lite import Durable
+from durable_lite import Durable, InvalidOption
 from durable_lite.cli.serve import _bound
-from durable_lite.server import asgi
+from durable_lite.server import ServerOptions, asgi
+from durable_lite.server.application import Server
 from tests.cli.support import Process, invoke, one_line, write_jobs
 from tests.http.following import follow
 from tests.http.support import JOBS, live
@@ -215,3 +218,12 @@ class TestMounted:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             response = await client.get("/api/queues")
             assert (response.status_code, response.json()["code"]) == (500, "internal")
+
+
+def test_a_durable_makes_its_application_and_its_options_are_typed():
+    given = {name: kind.default for name, kind in inspect.signature(asgi).parameters.items() if name != "app"}
+    assert list(typing.get_type_hints(ServerOptions)) == list(given)
+    server = Durable("memory:").asgi(**given)
+    assert isinstance(server, Server)
+    with pytest.raises(InvalidOption, match="token_rate"):
+        Durable("memory:").asgi(token_rate="often")

@@ -25,9 +25,9 @@ STDLIB = sys.stdlib_module_names | {"annotationlib"}  # since 3.14, imported whe
 BUILTINS = ("eval", "exec", "compile", "__import__")
 MAX_LINES = 400
 
-# The core knows nothing of these, but for the module that an application's store URL is opened by.
+# The core knows nothing of these, but for the module by which an application opens stores and its server.
 OUTSIDE = {path.stem for path in PACKAGE.iterdir() if path not in CORE}
-MAY_OPEN_STORES_LAZILY = "durable.py"
+MAY_OPEN_LAZILY = ("durable.py", ("stores", "server"))
 MAY_USE_THE_SYSTEM = "durable.py"
 # What an extra brings, imported where it is needed.
 OPTIONAL = {"timetable.py": {"cronsim"}}
@@ -47,7 +47,7 @@ def test_the_core_imports_itself_and_the_standard_library(path):
             assert allowed, f"{path.name}:{imported.line} imports {imported.name}"
         elif below and below[0] in OUTSIDE:
             allowed = (below[0] == "ports_system" and path.name == MAY_USE_THE_SYSTEM) or (
-                below[0] == "stores" and path.name == MAY_OPEN_STORES_LAZILY and imported.lazy
+                path.name == MAY_OPEN_LAZILY[0] and below[0] in MAY_OPEN_LAZILY[1] and imported.lazy
             )
             assert allowed, f"{path.name}:{imported.line} is core and imports {imported.name}"
 
@@ -139,10 +139,16 @@ class Import:
 
 
 def imports(path: Path) -> Iterator[Import]:
-    """Everything that a module directly below the package imports, by absolute name."""
+    """Everything that a module directly below the package imports, by absolute name; for types alone is lazy."""
     tree = parse(path)
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    lazy = {id(node) for function in functions for node in ast.walk(function)}
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.If
+    later = (
+        one
+        for one in ast.walk(tree)
+        if isinstance(one, kinds)
+        and (not isinstance(one, ast.If) or ast.unparse(one.test) == "TYPE_CHECKING")
+    )
+    lazy = {id(node) for one in later for node in ast.walk(one)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
