@@ -231,9 +231,8 @@ class Durable(Steering):
         try:
             from .server import asgi
         except ImportError as error:
-            raise DurableError(
-                f'asgi needs {(error.name or "starlette").partition(".")[0]}: pip install "durable-lite[server]"'
-            ) from None
+            lacking = (error.name or "starlette").partition(".")[0]
+            raise DurableError(f'asgi needs {lacking}: pip install "durable-lite[server]"') from None
         return asgi(self, **options)
 
     @property

@@ -11,7 +11,7 @@ from .ports import Clock, Store
 from .records import Change, RunRow
 from .status import FINAL
 
-__all__ = ["Changes", "ended", "existing", "follow"]
+__all__ = ["Changes", "ended", "existing", "follow", "stored_events"]
 
 _BATCH = 500
 
@@ -22,6 +22,14 @@ async def existing(store: Store, run_id: str) -> RunRow:
     if row is None:
         raise RunNotFound(run_id)
     return row
+
+
+async def stored_events(store: Store, run_id: str) -> list[RunEvent]:
+    """All of a run's, in order; none if there is no such run."""
+    found: list[RunEvent] = []
+    while batch := await store.read_events(run_id, found[-1].seq or 0 if found else 0, _BATCH):
+        found += batch
+    return found
 
 
 async def ended(store: Store, clock: Clock, poll: float, run_id: str, limit: float | None) -> RunRow:

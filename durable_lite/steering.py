@@ -11,7 +11,7 @@ from .durations import count, name_of, seconds
 from .engine import Options
 from .errors import DurableError, InvalidOption
 from .events import RunEvent
-from .following import ended, existing, follow
+from .following import ended, existing, follow, stored_events
 from .forks import forked
 from .ids import IdMaker
 from .job import Job, find_job
@@ -32,6 +32,7 @@ from .run import Run, RunPage
 from .runlog import ENGINE
 from .sending import send
 from .step import Duration
+from .timeline import timeline
 from .worker import Worker
 
 __all__ = ["Steering", "TokenPage"]
@@ -96,6 +97,16 @@ class Steering:
         return [
             row._replace(path="") if row.path == ENGINE else row for row in await self.store.read_logs(run_id)
         ]
+
+    async def timeline(self, run_id: str) -> dict[str, Any]:
+        """What a run was and did until now: `{"from", "to", "spans", "steps", "marks"}`, plain JSON.
+
+        Spans follow on one another: pending, queued, executing, waiting, and gaps, in which it was executed
+        by nobody. Moments are seconds since the epoch. `RunNotFound`.
+        """
+        row = await existing(self._opened, run_id)
+        steps, events = await self.store.load_steps(run_id), await stored_events(self.store, run_id)
+        return timeline(row, steps, events, self.clock.now())
 
     async def cancel(self, run_id: str) -> Run[Any]:
         """Cancel a run that hasn't finished. `RunNotFound`; `Conflict` if it has."""

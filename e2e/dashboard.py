@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,6 +64,38 @@ DOWN = """async () => {
     store.real = store.list_runs;
     store.list_runs = async () => { throw new Error("disk on fire") };
 }"""
+# Deletes a run while the page reads it: the row is read, its steps not yet.
+DELETE_AMID_A_READ = """async (id) => {
+    const tab = await dashboard().own;
+    const { load_steps } = tab.store;
+    await new Promise((began) => {
+        tab.store.load_steps = async (...given) => {
+            began();
+            await new Promise((resolve) => dashboard().addEventListener("deleted", resolve, { once: true }));
+            const steps = await load_steps.apply(tab.store, given);
+            setTimeout(() => (window.read = true), 500);
+            return steps;
+        };
+        tab.store.tell([{ run_id: id, claimable: false }]);
+    });
+    delete tab.store.load_steps;
+    await tab.delete(id);
+    const gone = dashboard().shadowRoot;
+    while (!gone.textContent.includes("There is no such run")) await new Promise(requestAnimationFrame);
+    dashboard().dispatchEvent(new Event("deleted"));
+    while (!window.read) await new Promise(requestAnimationFrame);
+}"""
+COUNT_READS = """async () => {
+    const { store } = await dashboard().own;
+    const { get_run } = store;
+    window.reads = 0;
+    store.get_run = (id) => ((window.reads += 1), get_run.call(store, id));
+}"""
+QUIET = """async () => {
+    const before = reads;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return reads === before;
+}"""
 UP = "async () => { const { store } = await dashboard().own; store.list_runs = store.real }"
 SAVED = """() => {
     const made = URL.createObjectURL;
@@ -83,14 +116,23 @@ TELL = """async (id) => {
 
 
 @asynccontextmanager
-async def watched(context: BrowserContext) -> AsyncIterator[Page]:
-    """A page of which nothing may be wrong: no report of its policy, no error, no dialog."""
+async def watched(context: BrowserContext, *expected: str) -> AsyncIterator[Page]:
+    """A page of which nothing may be wrong: no report of its policy, no error, no dialog.
+
+    `expected`: what the browser itself says of requests that go wrong, as regular expressions; each has
+    to be met.
+    """
     wrong: list[str] = []
+    met: set[str] = set()
     page = await context.new_page()
     await page.add_init_script(WATCH)
 
     def hear(said: Any) -> None:
-        if said.type in ("error", "warning") and not said.location["url"].endswith(ICON):
+        if said.type not in ("error", "warning") or said.location["url"].endswith(ICON):
+            return
+        fitting = [one for one in expected if re.search(one, said.text)]
+        met.update(fitting)
+        if not fitting:
             wrong.append(said.text)
 
     page.on("console", hear)
@@ -99,6 +141,7 @@ async def watched(context: BrowserContext) -> AsyncIterator[Page]:
     yield page
     assert await page.evaluate("violations") == []
     assert not wrong, wrong
+    assert met == set(expected)
 
 
 async def filled(page: Page, site: DurableSite, script: str, *given: Any) -> Any:
@@ -121,9 +164,13 @@ async def scenes(page: Page, site: DurableSite, text: str = "") -> dict[str, str
     return await filled(page, site, "rows.scenes(store, (plain) => plain + (text ?? ''))", text)
 
 
-async def shown(page: Page, site: DurableSite, hash: str = "") -> None:
-    await page.goto(f"{site.base}/dashboard/?store=indexeddb:e2e{hash}")
+async def opened(page: Page, url: str) -> None:
+    await page.goto(url)
     await page.locator("nav").wait_for()
+
+
+async def shown(page: Page, site: DurableSite, hash: str = "") -> None:
+    await opened(page, f"{site.base}/dashboard/?store=indexeddb:e2e{hash}")
 
 
 async def row(page: Page, run: str) -> dict[str, Any]:
@@ -139,6 +186,20 @@ async def act(page: Page, name: str, yes: str, fill: str | None = None) -> None:
 
 def line(page: Page, run: str) -> Locator:
     return page.locator(f'.row[id="row-{run}"]')
+
+
+async def coloured(page: Page, scheme: str) -> None:
+    session = await page.context.new_cdp_session(page)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    await session.send("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+async def serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds on a page and calls serious or critical, and where."""
+    await page.evaluate(AXE.read_text("utf-8"))
+    result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    found = [one for one in result["violations"] if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
 
 
 async def known(page: Page) -> None:

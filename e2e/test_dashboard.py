@@ -8,12 +8,14 @@ from playwright.async_api import expect
 
 from durable_lite.testing import tabs
 from e2e.dashboard import (
-    AXE,
+    COUNT_READS,
     CSP,
+    DELETE_AMID_A_READ,
     DOWN,
     HOSTILE,
     LONG,
     LOOK,
+    QUIET,
     READ_ONLY,
     RUNS,
     SAVED,
@@ -22,11 +24,13 @@ from e2e.dashboard import (
     UP,
     VIEWS,
     act,
+    coloured,
     filled,
     known,
     line,
     row,
     scenes,
+    serious,
     shown,
     traced,
     watched,
@@ -235,9 +239,7 @@ async def test_hostile_text_stays_text(suspendable_context, site):
 async def test_axe_finds_nothing_serious(suspendable_context, site, scheme):
     async with suspendable_context() as context, watched(context) as page:
         ids = await scenes(page, site)
-        session = await context.new_cdp_session(page)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        await session.send("Emulation.setEmulatedMedia", {"features": [feature]})
+        await coloured(page, scheme)
         views = (
             VIEWS
             | {name: f"#/runs/{ids[name]}" for name in RUNS}
@@ -249,13 +251,8 @@ async def test_axe_finds_nothing_serious(suspendable_context, site, scheme):
             await page.locator(".row[id], tbody tr, .empty").first.wait_for()
             if name == "failed":
                 await page.get_by_role("button", name="Replay").click()
-            await page.evaluate(AXE.read_text("utf-8"))
-            result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-            serious = [one for one in result["violations"] if one["impact"] in ("serious", "critical")]
-            if serious:
-                found[name] = [
-                    (one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious
-                ]
+            if wrong := await serious(page):
+                found[name] = wrong
         assert not found, json.dumps(found, indent=1)
 
 
@@ -297,8 +294,23 @@ async def test_a_run_is_live(suspendable_context, site):
         await page.evaluate("async (id) => (await dashboard().own).cancel(id)", ids["executing"])
         await expect(page.locator("h2 .status")).to_have_text("cancelled")
         await expect(page.locator(".going")).to_have_count(0)
-        await page.evaluate("async (id) => (await dashboard().own).delete(id)", ids["executing"])
+        await page.evaluate(DELETE_AMID_A_READ, ids["executing"])
         await expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
+        assert await page.evaluate("read")
+
+
+async def test_what_a_run_waits_for_is_live(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page, watched(context) as other:
+        ids = await scenes(page, site)
+        await shown(page, site, f"#/runs/{ids['waiting']}")
+        await known(page)
+        await expect(page.get_by_text("It waits for this token")).to_be_visible()
+        await page.evaluate(COUNT_READS)
+        await tabs.until(lambda: page.evaluate(QUIET), why="nothing is read any more")
+        await shown(other, site)
+        await known(other)
+        await other.evaluate("async (id) => (await dashboard().own).completeToken(id)", "tok-approve-4711")
+        await expect(page.get_by_text("It waits for this token")).to_have_count(0)
 
 
 async def test_a_search_stops_at_ten_thousand_and_can_go_on(suspendable_context, site):

@@ -11,9 +11,8 @@ import click
 
 from ..as_json import event_json, log_json, run_json, step_json, summary_json
 from ..durable import Durable
-from ..events import RunEvent
+from ..following import stored_events
 from ..listing import SEARCHED, list_runs, run_filter
-from ..ports import Store
 from ..status import Status
 from ..timeline import timeline
 from .find import find_run
@@ -28,7 +27,6 @@ from .watch import watch
 
 __all__ = ["runs"]
 
-_BATCH = 500
 _SHOWN = 50
 F = TypeVar("F", bound=Callable[..., Any])
 _WHICH = (
@@ -163,7 +161,7 @@ def show(run_id: str, db: Database, traceback: bool, in_time: bool, limit: int |
         async with opened(db) as store, Durable(store, worker=False) as app:
             row = await find_run(store, run_id)
             steps, logs = await app.steps(row.id), await app.logs(row.id)
-            events = await _events(store, row.id)
+            events = await stored_events(store, row.id)
             last = slice(-limit if limit else None, None)
             if in_time:
                 found = timeline(row, steps, events, time.time())
@@ -185,12 +183,3 @@ def show(run_id: str, db: Database, traceback: bool, in_time: bool, limit: int |
                 show_run(output_console(), detail)
 
     asyncio.run(look())
-
-
-async def _events(store: Store, run_id: str) -> list[RunEvent]:
-    found: list[RunEvent] = []
-    while True:
-        batch = await store.read_events(run_id, found[-1].seq or 0 if found else 0, _BATCH)
-        found += batch
-        if len(batch) < _BATCH:
-            return found

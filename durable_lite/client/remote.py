@@ -156,6 +156,11 @@ class RemoteDurable:
         told = await self._wire.ask("GET", place("/runs/{}/logs", run_id))
         return [log_row(run_id, number, one) for number, one in enumerate(told["logs"])]
 
+    async def timeline(self, run_id: str) -> dict[str, Any]:
+        """As `Durable.timeline`, by the server's clock."""
+        told: dict[str, Any] = await self._wire.ask("GET", place("/runs/{}/timeline", run_id))
+        return told
+
     async def cancel(self, run_id: str) -> Run[Any]:
         """As `Durable.cancel`."""
         return await self._steer("/runs/{}/cancel", run_id)

@@ -123,6 +123,10 @@ async def _events(call: Call) -> Answer:
     return Answer({"events": [event_json(event) for event in events]})
 
 
+async def _timeline(call: Call) -> Answer:
+    return Answer(await call.app.timeline(call.run.id))
+
+
 async def _children(call: Call) -> Answer:
     steps = await call.app.steps(call.run.id)
     ids = [id for step in steps if step.kind in ("trigger", "call") for id in (step.ref or "").split()]
@@ -219,6 +223,8 @@ RUNS: tuple[Operation, ...] = (
               told({"logs": schemas.listed("LogLine")})),
     Operation("runs.events", "GET", "/runs/{id}/events", "Its stored events, in order", On.RUN, _events,
               told({"events": schemas.listed("Event")}), query=_AFTER),
+    Operation("runs.timeline", "GET", "/runs/{id}/timeline", "What it was and did until now", On.RUN,
+              _timeline, ref("Timeline")),
     Operation("runs.children", "GET", "/runs/{id}/children", "The runs that it has started", On.RUN,
               _children, _RUN_LIST),
     Operation("runs.follow", "GET", "/runs/{id}/stream", "What happens to it, live", On.RUN, _stream, _SSE,

@@ -121,6 +121,31 @@ _TOKEN: Schema = {
     "name": maybe(TEXT),
     "match": maybe({"type": "object"}),
 }
+_SPAN: Schema = {
+    "is": {"type": "string", "description": "A status in small letters, or gap: nobody executed it."},
+    "from": MOMENT,
+    "to": MOMENT,
+    "worker": maybe(TEXT),
+    "generation": maybe(INTEGER),
+    "attempt": maybe(INTEGER),
+    "why": maybe(TEXT),
+}
+_LINE: Schema = {
+    "path": TEXT,
+    "depth": COUNT,
+    "title": maybe(TEXT),
+    "kind": TEXT,
+    "is": {"type": "string", "enum": ["completed", "failed", "retrying", "waiting", "waited"]},
+    "from": MOMENT,
+    "to": maybe(MOMENT),
+    "attempt": INTEGER,
+    "failures": COUNT,
+    "kept": {"type": "boolean", "description": "Its checkpoint answered since, after an interruption."},
+    "seq": maybe(INTEGER),
+    "ref": maybe(TEXT),
+}
+_EVENT_TYPE: Schema = {"type": "string", "enum": list(EventType)}
+_MARK: Schema = {"at": MOMENT, "type": _EVENT_TYPE, "seq": INTEGER, "text": TEXT}
 
 COMPONENTS: dict[str, Schema] = {
     "Status": STATUSES,
@@ -163,7 +188,7 @@ COMPONENTS: dict[str, Schema] = {
         {
             "seq": maybe(INTEGER),
             "at": MOMENT,
-            "type": {"type": "string", "enum": list(EventType)},
+            "type": _EVENT_TYPE,
             "data": {"type": "object"},
         }
     ),
@@ -175,6 +200,15 @@ COMPONENTS: dict[str, Schema] = {
             "level": {"type": "string", "enum": ["debug", "info", "warning", "error"]},
             "message": TEXT,
             "fields": {"type": "object"},
+        }
+    ),
+    "Timeline": told(
+        {
+            "from": MOMENT,
+            "to": MOMENT,
+            "spans": {"type": "array", "items": told(_SPAN), "description": "One after the other."},
+            "steps": {"type": "array", "items": told(_LINE), "description": "By when each began."},
+            "marks": {"type": "array", "items": told(_MARK), "description": "Events, but for steps' ends."},
         }
     ),
     "Token": told(_TOKEN),

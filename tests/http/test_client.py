@@ -92,7 +92,16 @@ async def both(jobs=JOBS, store="memory:", **options):
 
 
 def test_it_has_the_verbs_of_durable():
-    own = {"start", "stop", "pause", "look", "run_until_idle", "store_error", "listen"}  # of a process
+    own = {
+        "start",
+        "stop",
+        "pause",
+        "look",
+        "run_until_idle",
+        "store_error",
+        "listen",
+        "asgi",
+    }  # of a process
     ours = {name for name in vars(RemoteDurable) if not name.startswith("_")}
     there = {name for kind in Durable.__mro__ for name in vars(kind) if not name.startswith("_")}
     assert there - ours == own | {"receive_webhook"}
@@ -116,6 +125,9 @@ async def test_values_come_back_as_what_they_were():
         [step] = await remote.steps(run.id)
         [same] = await app.steps(run.id)
         assert step == same._replace(generation=0, arguments=None)
+        told, here = await remote.timeline(run.id), await app.timeline(run.id)
+        assert told == here
+        assert [one["path"] for one in told["steps"]] == [step.path]
 
 
 async def test_a_batch_is_all_or_none():

@@ -77,6 +77,16 @@ async def _steps(asked):
     assert [(step["path"], step["kind"]) for step in waiting] == [("approval", "token")]
 
 
+async def _timeline(asked):
+    told = (await asked.ask("runs.timeline", id=await asked.run_of("fails"))).json()
+    assert sorted((step["path"], step["is"], step["depth"]) for step in told["steps"]) == [
+        ("bad", "failed", 0), ("fine", "completed", 0),
+    ]  # fmt: skip
+    assert told["spans"][-1]["is"] == "executing"
+    assert told["from"] == told["spans"][0]["from"] <= told["spans"][-1]["to"] == told["to"]
+    assert told["marks"][0]["type"] == "run.triggered"
+
+
 async def _logs(asked):
     run_id = await asked.run_of("done", {"org": "acme"})
     [line] = (await asked.ask("runs.logs", id=run_id)).json()["logs"]
@@ -242,7 +252,7 @@ async def _health(asked):
 SUCCEEDS = {
     "runs.list": _list, "runs.stream": _stream, "runs.trigger": _trigger, "runs.trigger_many": _trigger_many,
     "runs.import": _import, "runs.purge": _purge, "runs.get": _get, "runs.steps": _steps, "runs.logs": _logs,
-    "runs.events": _events, "runs.children": _children, "runs.follow": _follow, "runs.cancel": _cancel,
+    "runs.events": _events, "runs.timeline": _timeline, "runs.children": _children, "runs.follow": _follow, "runs.cancel": _cancel,
     "runs.resume": _resume, "runs.replay": _replay, "runs.fork": _fork, "runs.export": _import,
     "runs.delete": _delete, "tokens.list": _tokens, "tokens.get": _token, "tokens.complete": _complete,
     "tokens.fail": _fail, "events.send": _send, "webhooks.receive": _webhook, "queues.list": _queues,

@@ -16,7 +16,7 @@ from tests.http.support import BODIES, BY_NAME, body_of, delivery
 
 TENANTS = ("a", "b")
 LOOKS = {
-    "runs.list", "runs.stream", "runs.get", "runs.steps", "runs.logs", "runs.events", "runs.children",
+    "runs.list", "runs.stream", "runs.get", "runs.steps", "runs.logs", "runs.events", "runs.timeline", "runs.children",
     "runs.follow", "tokens.list", "tokens.get", "queues.list", "schedules.list", "jobs.list",
 }  # fmt: skip
 
@@ -51,6 +51,7 @@ ROWS = {
     "runs.list": (200, 200), "runs.stream": (200, 200), "runs.trigger": (403, 201),
     "runs.trigger_many": (403, 201), "runs.import": (403, 403), "runs.purge": (403, 403),
     "runs.get": (200, 200), "runs.steps": (200, 200), "runs.logs": (200, 200), "runs.events": (200, 200),
+    "runs.timeline": (200, 200),
     "runs.children": (200, 200), "runs.follow": (200, 200), "runs.cancel": (404, 409),
     "runs.resume": (404, 200), "runs.replay": (404, 201), "runs.fork": (404, 201), "runs.export": (404, 409),
     "runs.delete": (404, 204), "tokens.list": (200, 200), "tokens.get": (200, 200),

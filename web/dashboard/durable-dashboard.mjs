@@ -58,9 +58,9 @@ export class DurableDashboard extends HTMLElement {
     render(null, this.root);
   }
 
-  /** @param {string} [token] for the server */
+  /** @param {string} [token] for the server, from the form; that it isn't taken is thrown, and the form stays */
   async attach(token) {
-    this.detach();
+    if (token === undefined) this.detach();
     const [store, server] = [this.getAttribute("store"), this.getAttribute("server")];
     if (!this.given && store === null && server === null) return this.say("This dashboard has no store yet.");
     if (!this.given) this.own = server === null ? tabOf(store ?? "") : serverOf(server, token);
@@ -73,7 +73,8 @@ export class DurableDashboard extends HTMLElement {
     } catch (error) {
       const { status, message } = /** @type {Error & {status?: number}} */ (error);
       if (!current()) return;
-      if (status === 401) this.ask(token === undefined ? "" : "The server doesn't take this token.");
+      if (token !== undefined) throw new Error(status === 401 ? "The server doesn't take this token." : message);
+      if (status === 401) this.ask("");
       else this.say(`It can't be opened: ${message}`);
     }
   }

@@ -38,7 +38,7 @@ function useRun(app, id) {
   useEffect(() => {
     const { source, down } = app;
     const run = source.run(id);
-    let [timer, reading, again, ended] = [0, false, false, false];
+    let [timer, reading, again, gone, ended] = [0, false, false, false, false];
     let pause = PAUSE;
     /** @type {Set<string>} */
     const begun = new Set();
@@ -49,13 +49,13 @@ function useRun(app, id) {
       soon();
     };
     async function go() {
-      [timer, reading, again] = [0, true, false];
+      [timer, reading, again, gone] = [0, true, false, false];
       const began = performance.now();
       try {
         await run.refresh();
         const parts = [run.steps(), run.logs(), run.history(), source.tokens({ run: id, limit: 50 }), run.children()];
         const [steps, logs, events, tokens, children] = /** @type {any[]} */ (await Promise.all(/** @type {any[]} */ (parts)));
-        if (ended) return;
+        if (ended || gone) return; // what was read then is half of it
         set({ run, steps, logs, events, tokens, children, begun: [...begun] });
         down(null);
         pause = Math.max(PAUSE, 4 * (performance.now() - began)); // one with many steps isn't to be all that is done
@@ -77,11 +77,19 @@ function useRun(app, id) {
     run.addEventListener("event", hear);
     run.addEventListener("status", soon);
     run.addEventListener("progress", soon);
-    run.addEventListener("gone", () => !ended && set(null));
+    run.addEventListener("gone", () => {
+      gone = true;
+      if (!ended) set(null);
+    });
+    // A wait that has ended is no event, nor another status.
+    const unlisten = source.store.listen((changes) => {
+      if (changes.some(({ run_id, step }) => !step && (run_id === null || run_id === id))) soon();
+    });
     go();
     return () => {
       ended = true;
       clearTimeout(timer);
+      unlisten();
       run.close();
     };
   }, [app.source, id]);

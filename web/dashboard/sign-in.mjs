@@ -19,6 +19,7 @@ export function SignIn({ label, wrong, take }) {
   async function submit(event) {
     event.preventDefault();
     setBusy(true);
+    setWhy("");
     try {
       await take(token.trim());
     } catch (error) {
