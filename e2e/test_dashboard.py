@@ -152,6 +152,19 @@ async def test_what_can_be_done_with_a_run(suspendable_context, site):
         await act(page, "Delete", "Delete the run")
         await expect(page.get_by_role("grid")).to_be_visible()
         assert await row(page, document["run"]["id"]) is None
+        # Here it is taken over again, after what isn't a run was refused.
+        await page.get_by_role("button", name="Take over …").click()
+        take = page.locator("dialog").get_by_role("button", name="Take it over")
+        bad = {"name": "bad.json", "mimeType": "application/json", "buffer": b'{"format": 3}'}
+        await page.get_by_label("File").set_input_files(bad)
+        await take.click()
+        await expect(page.locator("dialog").get_by_role("alert")).not_to_be_empty()
+        document["run"]["started_at"] = document["run"]["created_at"]  # the rows here have no such past
+        good = {"name": "run.json", "mimeType": "application/json", "buffer": json.dumps(document).encode()}
+        await page.get_by_label("File").set_input_files(good)
+        await take.click()
+        await expect(page.get_by_role("heading", name="export_invoices")).to_be_visible()
+        assert (await row(page, document["run"]["id"]))["status"] == "PENDING"
 
 
 async def test_a_token_is_failed(suspendable_context, site):

@@ -18,6 +18,7 @@ const NO_EVENTS = "9".repeat(18); // there is none after this
 /**
  * As `Run`. A list's rows have neither payload nor output: they are undefined until `refresh()`, or until the run is
  * watched. What is live only (progress, log lines, `step.started`) is told while the server itself executes the run.
+ * `broken` (an error): the server didn't answer; it is asked again.
  */
 export class RemoteRun extends Run {
   /**
@@ -172,6 +173,7 @@ export class RemoteRun extends Run {
       return true;
     }
     if (isLasting(error)) this.refused.abort(error);
+    else this.emit("broken", error);
     return isLasting(error);
   }
 

@@ -98,6 +98,35 @@ export function Actions({ app, run }) {
   </div>`;
 }
 
+/** @param {App} app @param {string[]} jobs */
+export function askTrigger(app, jobs) {
+  app.ask({
+    ...{ title: "Start a run?", yes: "Start it", no: "Start none" },
+    text: "It is stored at once, and executed as soon as a worker that knows the job has room.",
+    choice: { name: "job", label: "Job", options: jobs },
+    field: { name: "payload", label: "Payload (JSON)", value: "null", rows: 6 },
+    run: async (text, job) => {
+      const made = await app.source.trigger(job, valueOf(text, "the payload"));
+      app.say("The run has been started");
+      app.go({ view: "run", id: made.id });
+    },
+  });
+}
+
+/** @param {App} app */
+export function askTakeOver(app) {
+  app.ask({
+    ...{ title: "Take a run over?", yes: "Take it over", no: "Leave it" },
+    text: "A run that was handed over elsewhere, as a file, goes on here after its finished steps.",
+    field: { name: "document", label: "File", file: true },
+    run: async (text) => {
+      const made = await app.source.importRun(text);
+      app.say("The run goes on here");
+      app.go({ view: "run", id: made.id });
+    },
+  });
+}
+
 /** @param {App} app @param {Run} run @param {string} path of a step */
 export function askFork(app, run, path) {
   app.ask({

@@ -76,6 +76,7 @@ label > span:first-child { display: block; font-size: 0.75rem; color: var(--soft
 .by-tag { width: 11rem }
 .by-tag input { width: 100% }
 .filters .quiet { align-self: end; min-height: 2rem !important }
+.new { margin-inline-start: auto }
 .count { font-size: 0.8125rem; min-height: 1.2rem }
 .foot { text-align: center }
 

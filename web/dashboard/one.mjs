@@ -77,6 +77,7 @@ function useRun(app, id) {
     run.addEventListener("event", hear);
     run.addEventListener("status", soon);
     run.addEventListener("progress", soon);
+    run.addEventListener("broken", soon); // to read is how to know whether it is down
     run.addEventListener("gone", () => {
       gone = true;
       if (!ended) set(null);

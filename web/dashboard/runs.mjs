@@ -1,5 +1,6 @@
 /** The list of runs: filters, search, and what is going on, newest first. */
 
+import { askTakeOver, askTrigger } from "./actions.mjs";
 import { useNow, useRead, useRuns } from "./data.mjs";
 import { Grid } from "./grid.mjs";
 import { html, useEffect, useRef, useState } from "./html.mjs";
@@ -130,6 +131,8 @@ function Filters({ app, route }) {
     </select></label>
     <${Typed} label="Tags" name="tag" value=${route.tag} hint="a, b" change=${change} />
     <button type="button" class="quiet" hidden=${!(route.status || route.job || route.tag || route.q)} onclick=${() => go({ view: "runs" }, true)}>Clear</button>
+    ${!source.readOnly && html`<span class="new"><button type="button" onclick=${() => askTakeOver(app)}>Take over …</button>
+      <button type="button" disabled=${!jobs.length} onclick=${() => askTrigger(app, jobs.map(({ name }) => name))}>New run …</button></span>`}
   </form>`;
 }
 
