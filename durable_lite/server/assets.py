@@ -18,6 +18,7 @@ from ..errors import InvalidOption
 from ..web.modules import dashboard_files, page_modules
 from ..web.pyodide import find
 from ..web.serve import TYPES
+from ..web.wheel import make_wheel, members
 
 __all__ = ["assets"]
 
@@ -25,7 +26,7 @@ _TEXT = "no-cache"  # asked for again each time, and answered by the tag that it
 
 
 def assets() -> list[Route]:
-    """`/` leads to the dashboard; `/web/…` are modules, `/pyodide/…` Pyodide's files."""
+    """`/` leads to the dashboard; `/web/…` are modules and our wheel, `/pyodide/…` Pyodide's files."""
     return [
         Route("/", _home),
         Route("/web/{path:path}", _module),
@@ -80,7 +81,8 @@ def _kind(name: str) -> str:
 @cache
 def _modules() -> Mapping[str, bytes]:
     """What may be asked for, by its path, joined as in a static build."""
-    return page_modules() | dashboard_files()
+    wheel = make_wheel(members())
+    return page_modules() | dashboard_files() | {f"wheels/{wheel.filename}": wheel.data}
 
 
 @cache

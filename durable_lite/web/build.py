@@ -15,7 +15,7 @@ from .bytecode import find_compiler
 from .extras import read_jobs, read_wheels, unmet
 from .making import Maker
 from .manifest import FORMAT, NAME, File, lock, short_hash
-from .modules import dashboard_files, page_modules
+from .modules import dashboard_files, is_extra, page_modules
 from .output import BR, Output
 from .pyodide import BROWSER_FILES, find
 from .stdlib import PLACE as stdlib_place
@@ -99,8 +99,11 @@ def build(plan: Plan, heard: Heard | None = None) -> Report:
     wheel_files = [_hashed("wheels", wheel.filename, wheel.data, "wheel") for wheel in wheels]
     wheel_files[0] = replace(wheel_files[0], made_from=core.made_from)
     job_files = {name: _hashed("jobs", name, data, "job") for name, data in jobs.items()}
-    modules = [File(name, data, "module", immutable=False) for name, data in page_modules().items()]
-    modules += [File(name, data, "dashboard", immutable=False) for name, data in dashboard_files().items()]
+    everything = page_modules() | dashboard_files()
+    modules = [
+        File(name, data, "extra" if is_extra(name) else "module", immutable=False)
+        for name, data in everything.items()
+    ]
     files = {file.url: file for file in (*modules, *runtime, stdlib_file, *wheel_files, *job_files.values())}
     output.check(name for url in files for name in (url, url + BR))
 
@@ -163,7 +166,7 @@ def _first_download(
     entries: Mapping[str, Mapping[str, Any]], manifest: int, brotli: int | None
 ) -> tuple[int, int | None]:
     loaded = [
-        entry for url, entry in entries.items() if not url.endswith(".d.mts") and entry["kind"] != "dashboard"
+        entry for url, entry in entries.items() if not url.endswith(".d.mts") and entry["kind"] != "extra"
     ]
     raw = sum(entry["size"] for entry in loaded) + manifest
     if not any("brotli" in entry for entry in loaded):

@@ -28,11 +28,11 @@ Every `url` is relative to the manifest. Format 1:
       packages: manifest.packages,
     });
 
-`files` is all there is but the manifest itself: `kind` is pyodide, stdlib, wheel, module, job or
-dashboard (which only its own pages load); `size` is in bytes; `brotli` is the size of its sibling with
-`.br`, and absent without one; an `immutable` file never has other bytes under its URL, so caches may
-keep it for ever. `made_from` is for the next build, which makes again only what follows from other
-sources.
+`files` is all there is but the manifest itself: `kind` is pyodide, stdlib, wheel, module, job or extra
+(the dashboard, and what is for the runs of a server: other pages don't load it); `size` is in bytes;
+`brotli` is the size of its sibling with `.br`, and absent without one; an `immutable` file never has
+other bytes under its URL, so caches may keep it for ever. `made_from` is for the next build, which makes
+again only what follows from other sources.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..errors import InvalidOption
 from .join import joined, joined_apart, without_comments
 
-__all__ = ["ASSETS", "DASHBOARD", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "dashboard_files", "dashboard_in",
-           "modules_folder", "modules_in", "page_modules"]  # fmt: skip
+__all__ = ["ASSETS", "DASHBOARD", "NOT_FOR_PAGES", "REQUIRED", "SUFFIXES", "dashboard_files",
+           "dashboard_in", "is_extra", "modules_folder", "modules_in", "page_modules"]  # fmt: skip
 
 ASSETS = "durable_lite/web/assets"
 SUFFIXES = (".mjs", ".css", ".d.mts")
@@ -58,6 +58,11 @@ def page_modules() -> dict[str, bytes]:
     made = joined(scripts, ENTRY, APART, ALSO)
     made |= {REMOTE: joined_apart(scripts, REMOTE), REACT: without_comments(scripts[REACT])}
     return others | {name: source.encode() for name, source in made.items()}
+
+
+def is_extra(name: str) -> bool:
+    """Whether a page over a tab that has no dashboard loads nothing of it."""
+    return name.startswith(DASHBOARD) or name in (REMOTE, REACT)
 
 
 def dashboard_in(folder: Path) -> dict[str, Path]:

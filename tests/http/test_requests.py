@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 import pytest
 
+import durable_lite
 from durable_lite.server.application import OPERATIONS
 from tests.http.support import BODIES, exchange, live, path_of
 
@@ -204,6 +207,11 @@ async def test_paths_lead_nowhere_else(in_memory, folder):
             assert headers["content-type"] == "application/problem+json"
 
 
+PATHS = [
+    f"/web/{name}" for name in ("remote.mjs", "react.mjs", "worker.mjs", "dashboard/durable-dashboard.mjs")
+]
+
+
 async def test_files_are_asked_for_again(in_memory):
     async with in_memory() as asked:
         first = await asked.client.get("/web/durable-lite.mjs")
@@ -211,6 +219,12 @@ async def test_files_are_asked_for_again(in_memory):
         again = {"if-none-match": f'"other", W/{first.headers["etag"]}'}
         second = await asked.client.get("/web/durable-lite.mjs", headers=again)
         assert (second.status_code, second.content) == (304, b"")
+        wheel = await asked.client.get(
+            f"/web/wheels/durable_lite-{durable_lite.__version__}-py3-none-any.whl"
+        )
+        with zipfile.ZipFile(io.BytesIO(wheel.content)) as opened:
+            assert "durable_lite/browser/tab.py" in opened.namelist()
+        assert not [path for path in PATHS if (await asked.client.get(path)).status_code != 200]
     async with in_memory(dashboard=False) as asked:
         for path in ("/", "/web/durable-lite.mjs"):
             assert (await asked.client.get(path)).status_code == 404

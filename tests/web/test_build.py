@@ -85,12 +85,13 @@ class TestWhatIsWritten:
             "wheel": 1,
             "job": 1,
         }
-        assert set(REQUIRED) <= set(kinds["module"])
+        assert set(REQUIRED) <= {*kinds["module"], *kinds["extra"]}
+        assert {"remote.mjs", "react.mjs"} <= set(kinds["extra"])
 
     def test_what_is_immutable_has_its_hash_or_version_in_its_url(self, built):
         for url, entry in manifest(built)["files"].items():
             named = url.startswith("pyodide/314.0.7/") or entry["sha256"][:12] in url
-            assert entry["immutable"] is named is (entry["kind"] not in ("module", "dashboard"))
+            assert entry["immutable"] is named is (entry["kind"] not in ("module", "extra"))
 
     def test_the_library_is_byte_code_and_stored(self, built):
         told = manifest(built)["stdlib"]
@@ -111,7 +112,7 @@ class TestWhatIsWritten:
 
     def test_the_first_download_is_within_its_budget(self, built):
         told = manifest(built)
-        files = [entry for entry in told["files"].values() if entry["kind"] != "dashboard"]
+        files = [entry for entry in told["files"].values() if entry["kind"] != "extra"]
         sizes = [entry.get("brotli", entry["size"]) for entry in files]
         sizes.append((built / "durable-lite.json.br").stat().st_size)
         assert sum(sizes) < FIRST_DOWNLOAD[told["stdlib"]["variant"]]
@@ -130,11 +131,7 @@ class TestAgain:
     def test_elsewhere_it_gives_the_same_bytes(self, slim, jobs, tmp_path):
         report = build(tmp_path / "other", jobs, "--stdlib", "slim", "--no-br")
         made = [
-            {
-                url: entry["sha256"]
-                for url, entry in files.items()
-                if entry["kind"] not in ("module", "dashboard")
-            }
+            {url: entry["sha256"] for url, entry in files.items() if entry["kind"] not in ("module", "extra")}
             for files in (report["files"], manifest(slim)["files"])
         ]
         assert made[0] == made[1]
@@ -347,7 +344,7 @@ def test_the_page_about_it_has_these_sizes(full, slim):
     for (_, figures), folder in zip(rows, (full, slim), strict=True):
         sizes = {"stdlib": 0, "pyodide": 0, "rest": (folder / "durable-lite.json.br").stat().st_size}
         for url, entry in manifest(folder)["files"].items():
-            if url.endswith(".d.mts") or entry["kind"] == "dashboard":
+            if url.endswith(".d.mts") or entry["kind"] == "extra":
                 continue  # types, which no page loads, and what few pages load
             kind = entry["kind"] if entry["kind"] in sizes else "rest"
             sizes[kind] += entry.get("brotli", entry["size"])
