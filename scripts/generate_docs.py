@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes what the documentation takes from the code: `--help` texts and the table of statuses.
+"""Writes what the documentation takes from the code: `--help` texts, and tables of statuses and of the API.
 
-`docs/cli.md` is written by hand but for the blocks between `<!-- help: COMMAND -->` and `<!-- end -->`;
-`docs/statuses.md` is written whole. With `--check` nothing is written: exit 1 if something is stale.
+`docs/cli.md` is written by hand but for the blocks between `<!-- help: COMMAND -->` and `<!-- end -->`, and
+`docs/server.md` but for those of `<!-- table: NAME -->`; `docs/statuses.md` is written whole. With `--check`
+nothing is written: exit 1 if something is stale.
 """
 
 import argparse
@@ -13,12 +14,18 @@ from pathlib import Path
 
 import click
 
+from durable_lite import problems
 from durable_lite.cli.main import cli
+from durable_lite.client.errors import error_of
+from durable_lite.server.application import OPERATIONS
+from durable_lite.server.operation import On
+from durable_lite.server.problems import CODES
 from durable_lite.status import FINAL, RESUMABLE, TRANSITIONS, Status, mermaid
 
 DOCS = Path(__file__).parents[1] / "docs"
 WIDTH = 100
 BLOCK = re.compile(r"<!-- help: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
+TABLE = re.compile(r"<!-- table: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 MEANINGS = {
     Status.PENDING: "created, resumed or released; waits for a worker, or for its `delay`",
@@ -35,6 +42,16 @@ MEANINGS = {
     Status.INVALID_PAYLOAD: "its payload doesn't fit the job's annotation",
     Status.UNRESOLVED_AUTH: "its job's `auth` resolver got no credentials for it",
     Status.MOVED: "handed over to another store; it may come back",
+}
+
+ASKED = {
+    On.RUN: "the `Run`",
+    On.TOKEN: "the `Run` that waits for it",
+    On.TOKENS: "a `RunFilter`, of the runs whose tokens they are; with `?run=` that `Run`, too",
+    On.RUNS: "a `RunFilter`",
+    On.TRIGGER: "a `NewTrigger`",
+    On.STORE: "None: the whole store",
+    On.NOTHING: "nothing: it is open to all",
 }
 
 
@@ -74,6 +91,38 @@ def cli_page(text: str) -> str:
     return BLOCK.sub(block, text)
 
 
+def operations_table() -> str:
+    """The operations of the HTTP API, in the order of its table."""
+    rows = [
+        f"| `{one.method} /api{one.path}` | `{one.name}` | {one.summary} | {ASKED[one.on]} |"
+        for one in OPERATIONS
+    ]
+    return "\n".join(
+        ["| request | operation | what it does | `authorize` is asked about |", "|---|---|---|---|", *rows]
+    )
+
+
+def problems_table() -> str:
+    """The codes of errors, and what a client in Python raises for each."""
+    rows = []
+    for code, (status, title) in CODES.items():
+        kind = problems._CLASSES.get(code) or type(error_of(status, {"code": code}))
+        rows.append(f"| `{code}` | {status} | {title} | `{kind.__name__}` |")
+    return "\n".join(["| `code` | status | title | `RemoteDurable` raises |", "|---|---|---|---|", *rows])
+
+
+TABLES = {"operations": operations_table, "problems": problems_table}
+
+
+def server_page(text: str) -> str:
+    """`docs/server.md` with every table as the code has it."""
+    if sorted(TABLE.findall(text)) != sorted(TABLES):
+        raise SystemExit(f"docs/server.md: each of these has to be there once: {', '.join(TABLES)}")
+    return TABLE.sub(
+        lambda match: f"{match[0].partition(chr(10))[0]}\n{TABLES[match[1]]()}\n<!-- end -->", text
+    )
+
+
 def statuses_page() -> str:
     """`docs/statuses.md`."""
     rows = []
@@ -100,8 +149,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something is stale")
     check = parser.parse_args().check
-    cli_md, statuses_md = DOCS / "cli.md", DOCS / "statuses.md"
-    pages = {cli_md: cli_page(cli_md.read_text("utf-8")), statuses_md: statuses_page()}
+    cli_md, server_md, statuses_md = (DOCS / f"{name}.md" for name in ("cli", "server", "statuses"))
+    pages = {
+        cli_md: cli_page(cli_md.read_text("utf-8")),
+        server_md: server_page(server_md.read_text("utf-8")),
+        statuses_md: statuses_page(),
+    }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         print(f"docs/{path.name} {'is stale: python scripts/generate_docs.py' if check else 'written'}")

@@ -24,6 +24,7 @@ _TIMEOUT = httpx.Timeout(30.0)
 _SILENCE = httpx.Timeout(30.0, read=60.0)  # the server says something every 15 s
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before a stream is asked for again; the last one on and on
 _PATIENCE = 60  # times
+_AWAY = (429, 502, 503, 504)  # statuses of a server, or a proxy of it, that will be there again
 
 
 class Told(NamedTuple):
@@ -66,7 +67,7 @@ class Wire:
             if value is not None
             for one in (value if isinstance(value, list | tuple) else [value])
         ]
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        content = None if body is None else _bytes(body)
         headers = {} if body is None else {"content-type": "application/json"}
         try:
             answer = await self._client.request(method, path, params=params, content=content, headers=headers)
@@ -85,8 +86,11 @@ class Wire:
                 async with httpx_sse.aconnect_sse(
                     self._client, "GET", path, params={"after": seen, "values": "tagged"}, timeout=_SILENCE
                 ) as source:
-                    if source.response.status_code != 200:
+                    status = source.response.status_code
+                    if status != 200:
                         await source.response.aread()
+                        if was_there and status in _AWAY:
+                            raise httpx.HTTPError(f"the server answered {status}")
                         _taken(source.response)
                     was_there, tries = True, 0
                     async with aclosing(source.aiter_sse()) as events:
@@ -107,6 +111,14 @@ class Wire:
                     raise RemoteError(f"{self.url}: {type(error).__name__}: {error}") from error
                 logger.warning("%s broke off (%s); asking again", self.url, type(error).__name__)
             await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+
+
+def _bytes(body: Any) -> bytes:
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a character: the server says what is wrong with it
+        return json.dumps(body, allow_nan=False).encode()
 
 
 def _taken(answer: httpx.Response) -> Any:

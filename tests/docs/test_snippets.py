@@ -3,7 +3,7 @@
 A block `python NAME.py` is that file; a block `python` is a program; in a `console` block the lines
 with `$ ` are commands, and what follows one is contained in what it prints. All of one page share a
 folder, and find Pyodide there. `make` is not run here: that would be this very test. What needs a
-browser is executed by e2e.
+browser is executed by e2e, what needs a server by `test_server.py`.
 """
 
 import os

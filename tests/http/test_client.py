@@ -285,6 +285,25 @@ async def test_a_store_that_is_down_says_so():
                 await remote.get_run("x")
 
 
+def away(asked):
+    """What a proxy says whose server isn't there."""
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 502, "headers": []})
+        await send({"type": "http.response.body", "body": b"<h1>Bad Gateway</h1>"})
+        asked.set()
+
+    return application
+
+
+async def test_text_of_any_script_takes_its_own_room():
+    async with both() as (app, remote):
+        text = "ü" * 1_500_000
+        assert await (await remote.trigger(paid, {"x": text})).result() == {"x": text}
+        half = {"x": "\ud800"}  # of a character, which UTF-8 hasn't
+        assert await (await remote.trigger(paid, half)).result() == half
+
+
 async def test_a_token_is_needed_and_may_not_be_enough():
     def only_looking(principal, operation, target):
         return operation in ("runs.list", "runs.get")
@@ -325,6 +344,11 @@ async def test_no_server_is_an_error_and_one_that_comes_back_is_waited_for():
             await server.stop()
             [token] = (await app.list_tokens()).tokens
             await app.complete_token(token.id, "while it was away")
+            asked = asyncio.Event()
+            proxy = Served(away(asked), server.port)
+            await proxy.start()
+            await asked.wait()
+            await proxy.stop()
             again = Served(asgi(app), server.port)
             await again.start()
             assert await waiting == "while it was away"

@@ -139,6 +139,24 @@ async def _replay(asked):
     assert other["payload"] == {"org": "b", "pages": 1}
 
 
+async def test_a_replay_of_an_unknown_job_takes_values_that_json_has_not(serving):
+    async with serving() as asked:
+        run_id = await asked.run_of("done", {"org": "acme"})
+        asked.app.jobs.clear()  # as a server that only looks
+        asked.app._executes = False
+        given = {
+            "org": "b",
+            "pages": 2,
+            "when": {"$": "tuple", "v": [1, {"$": "datetime", "v": "2026-03-01T12:30:00+00:00"}]},
+        }
+        made = (
+            await asked.ask("runs.replay", {"payload": given}, id=run_id, query={"values": "tagged"})
+        ).json()
+        assert made["payload"] == given
+        bad = await asked.ask("runs.replay", {"payload": {"$": "strange", "v": 1}}, id=run_id)
+        assert (bad.status_code, bad.json()["code"]) == (422, "invalid_payload")
+
+
 async def _fork(asked):
     run_id = await asked.run_of("fails")
     told = (await asked.ask("runs.fork", {"from_step": "bad"}, id=run_id)).json()

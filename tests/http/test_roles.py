@@ -37,6 +37,8 @@ def authorize(principal, operation, target):
     if isinstance(target, RunFilter):
         return target._replace(tags=(*target.tags, tag))
     if isinstance(target, NewTrigger):
+        if any(other.startswith("tenant:") for other in target.options.get("tags", ())):
+            return False
         options = {**target.options, "tags": [*target.options.get("tags", ()), tag]}
         for key in ("idempotency_key", "concurrency_key", "debounce_key"):
             if key in options:

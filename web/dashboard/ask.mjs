@@ -10,7 +10,7 @@ const LARGEST = 200_000_000; // bytes of a file
  * @property {string} text what it does
  * @property {string} yes the button that does it
  * @property {boolean} [danger]
- * @property {{name: string, label: string, options: string[]}} [choice]
+ * @property {{name: string, label: string, options: string[]}} [choice] any text, if there are no options
  * @property {{name: string, label: string, value?: string, rows?: number, file?: boolean}} [field] `file`: the text is a file's
  * @property {string} [no] the button that doesn't do it
  * @property {(text: string, chosen: string) => Promise<void>} run gets the field's text; what it throws is shown
@@ -61,8 +61,13 @@ export function Ask({ question, close }) {
       <p id="ask-text">${text}</p>
       ${choice &&
       html`<label class="field"><span>${choice.label}</span>
-        <select name=${choice.name} value=${chosen} onchange=${(/** @type {any} */ { target }) => choose(target.value)}>
-          ${choice.options.map((one) => html`<option value=${one} key=${one}>${one}</option>`)}</select></label>`}
+        ${
+          choice.options.length
+            ? html`<select name=${choice.name} value=${chosen} onchange=${(/** @type {any} */ { target }) => choose(target.value)}>
+                ${choice.options.map((one) => html`<option value=${one} key=${one}>${one}</option>`)}</select>`
+            : html`<input type="text" name=${choice.name} value=${chosen} required autocomplete="off" spellcheck=${false}
+                oninput=${(/** @type {any} */ { target }) => choose(target.value)} />`
+        }</label>`}
       ${field &&
       html`<label class="field"><span>${field.label}</span>${
         field.file

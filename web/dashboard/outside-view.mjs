@@ -43,7 +43,7 @@ export function Tokens({ app }) {
   return html`<section class="view" aria-labelledby="tokens"><h2 id="tokens">Pending tokens</h2>
     ${value.length
       ? html`<p class="soft">${value.length === TOKENS ? `The newest ${TOKENS}.` : `${many(value.length, "token")}.`} Runs wait for them, and hold no worker.</p><div class="card"><${TokenTable} app=${app} tokens=${value} again=${again} /></div>`
-      : html`<${Nothing} title="Nobody waits." text="A run that calls ctx.token() waits until somebody completes it: here, or from code." />`}
+      : html`<${Nothing} title="Nobody waits." text="A run that calls ctx.wait_for_token() waits until somebody completes it: here, or from code." />`}
   </section>`;
 }
 
@@ -80,7 +80,7 @@ export function Queues({ app }) {
         </tr></thead><tbody>${value.map(({ queue, taken, queued }) => html`<tr key=${queue.name}>
           <th scope="row">${queue.name}</th><td>${state(Boolean(queue.paused))}</td>
           <td data-label="Executing">${queue.concurrency === null ? `${number(taken)}, no limit` : html`<span class="progress"><progress max=${queue.concurrency} value=${Math.min(taken, queue.concurrency)} aria-label="places taken" />
-            <span class="nowrap">${number(taken)} of ${number(queue.concurrency)}${queue.key_scope === "key" ? " for each key" : ""}</span></span>`}</td>
+            <span class="nowrap">${number(taken)} of ${number(queue.concurrency)}</span></span>`}</td>
           <td data-label="Queued">${queued ? html`<${Link} to=${{ view: "runs", status: "QUEUED" }}>${number(queued)}</>` : "0"}</td>
           <td data-label="Starts">${queue.rate === null ? "no limit" : `${number(queue.rate)} in ${span(queue.period ?? 0)}`}</td>
           <td class="end"><${Switch} app=${app} paused=${Boolean(queue.paused)} name=${`Queue ${queue.name}`} pause=${() => source.pauseQueue(queue.name)} resume=${() => source.resumeQueue(queue.name)} again=${again} /></td>
@@ -107,7 +107,7 @@ export function Schedules({ app }) {
           <td data-label="Next">${row.paused ? "–" : next(row, now)}</td>
           <td class="end"><${Switch} app=${app} paused=${Boolean(row.paused)} name=${`${row.job} ${row.name}`} pause=${() => source.pauseSchedule(row.job, row.name)} resume=${() => source.resumeSchedule(row.job, row.name)} again=${again} /></td>
         </tr>`)}</tbody></table></div>`
-      : html`<${Nothing} title="No schedules." text="A job with schedules=[every('1h')] or cron(…) is here as soon as a worker that knows it has started." />`}
+      : html`<${Nothing} title="No schedules." text="A job with on=Schedule(every='1h') is here as soon as a worker that knows it has started." />`}
   </section>`;
 }
 

@@ -132,7 +132,7 @@ function Filters({ app, route }) {
     <${Typed} label="Tags" name="tag" value=${route.tag} hint="a, b" change=${change} />
     <button type="button" class="quiet" hidden=${!(route.status || route.job || route.tag || route.q)} onclick=${() => go({ view: "runs" }, true)}>Clear</button>
     ${!source.readOnly && html`<span class="new"><button type="button" onclick=${() => askTakeOver(app)}>Take over …</button>
-      <button type="button" disabled=${!jobs.length} onclick=${() => askTrigger(app, jobs.map(({ name }) => name))}>New run …</button></span>`}
+      <button type="button" onclick=${() => askTrigger(app, jobs.map(({ name }) => name))}>New run …</button></span>`}
   </form>`;
 }
 
