@@ -178,6 +178,12 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "who slept gives up by the heartbeat that it knows of alone",
+        "sweeps.py",
+        "            known = await store.leases() if missed else []\n",
+        "            known: list[Lease] = []\n",
+    ),
+    Mutant(
         "a claim whose answer was lost is nobody's",
         "sweeps.py",
         """                await store.mark_stale(ours, "claim lost", now)
