@@ -11,6 +11,7 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Locator, Page
 
+from durable_lite.testing import tabs
 from e2e.durable_site import DurableSite
 
 CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'"
@@ -204,6 +205,28 @@ async def serious(page: Page) -> list[tuple[str, list[str]]]:
 
 async def known(page: Page) -> None:
     await page.evaluate("window.dashboard = () => document.querySelector('durable-dashboard')")
+
+
+async def examined(page: Page, picture: Path, scheme: str, width: int) -> list[Any]:
+    """What is wrong with a page as it is shown so; its picture is of all of it."""
+    await coloured(page, scheme)
+    await page.set_viewport_size({"width": width, "height": 900})
+    wide, high = await page.evaluate("[document.body.scrollWidth, document.documentElement.scrollHeight]")
+    await page.set_viewport_size({"width": width, "height": max(900, high)})  # without a scroll bar
+    await page.screenshot(path=picture)
+    return [*(["too wide"] if wide > width else []), *await serious(page)]
+
+
+def heading(page: Page) -> Locator:
+    """The status of the run whose page it is."""
+    return page.locator("h2 .status")
+
+
+async def quiet(page: Page) -> None:
+    """Wait until the page of a run reads nothing any more: whatever it shows then, it has heard of."""
+    await known(page)
+    await page.evaluate(COUNT_READS)
+    await tabs.until(lambda: page.evaluate(QUIET), why="nothing is read any more")
 
 
 LONG = 50  # ms, as the browser has it

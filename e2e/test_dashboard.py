@@ -8,14 +8,12 @@ from playwright.async_api import expect
 
 from durable_lite.testing import tabs
 from e2e.dashboard import (
-    COUNT_READS,
     CSP,
     DELETE_AMID_A_READ,
     DOWN,
     HOSTILE,
     LONG,
     LOOK,
-    QUIET,
     READ_ONLY,
     RUNS,
     SAVED,
@@ -28,6 +26,7 @@ from e2e.dashboard import (
     filled,
     known,
     line,
+    quiet,
     row,
     scenes,
     serious,
@@ -316,10 +315,8 @@ async def test_what_a_run_waits_for_is_live(suspendable_context, site):
     async with suspendable_context() as context, watched(context) as page, watched(context) as other:
         ids = await scenes(page, site)
         await shown(page, site, f"#/runs/{ids['waiting']}")
-        await known(page)
         await expect(page.get_by_text("It waits for this token")).to_be_visible()
-        await page.evaluate(COUNT_READS)
-        await tabs.until(lambda: page.evaluate(QUIET), why="nothing is read any more")
+        await quiet(page)
         await shown(other, site)
         await known(other)
         await other.evaluate("async (id) => (await dashboard().own).completeToken(id)", "tok-approve-4711")

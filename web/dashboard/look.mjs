@@ -43,6 +43,7 @@ button:disabled { opacity: 0.5; cursor: default }
 .main:hover:enabled { color: var(--on); filter: brightness(1.08) }
 .danger { color: var(--bad); border-color: var(--bad) }
 input, select { min-height: 2rem; padding: 0 0.5rem; background: var(--card); max-width: 100% }
+dialog input:not([type=file]) { width: 100% }
 textarea { width: 100%; padding: 0.5rem; background: var(--page); font-family: var(--mono); font-size: 0.8125rem; resize: vertical }
 ::placeholder { color: var(--soft); opacity: 1 }
 
@@ -140,7 +141,7 @@ progress[data-is=completed]::-moz-progress-bar { background: var(--good) }
 .facts dt { color: var(--soft) }
 .facts dd { font-variant-numeric: tabular-nums; overflow-wrap: anywhere }
 .plain { list-style: none; display: grid; gap: 0.3rem }
-.plain li { display: flex; gap: 0.75rem; overflow-wrap: anywhere }
+.plain li { display: flex; gap: 0.75rem; align-items: baseline; overflow-wrap: anywhere }
 
 .value { position: relative }
 .copy { position: absolute; inset-block-start: 0.35rem; inset-inline-end: 0.6rem; font-size: 0.75rem; background: var(--page) !important }
@@ -172,7 +173,7 @@ th[scope=row] { overflow-wrap: anywhere }
 .more .facts { margin-bottom: 0.4rem }
 
 .lines { list-style: none; max-height: 22rem; overflow: auto; border: 1px solid var(--line); border-radius: 0.4rem }
-.lines li { display: flex; gap: 0.75rem; padding: 0.2rem 0.6rem; border-inline-start: 3px solid transparent }
+.lines li { display: flex; gap: 0.75rem; align-items: baseline; padding: 0.2rem 0.6rem; border-inline-start: 3px solid transparent }
 .lines li:nth-child(even) { background: color-mix(in srgb, var(--page) 60%, transparent) }
 .lines time, .level { color: var(--soft); font-size: 0.8125rem; font-variant-numeric: tabular-nums }
 .level { min-width: 4.2em }
@@ -240,7 +241,7 @@ i[data-is=gap], .hole { background: repeating-linear-gradient(-45deg, var(--warn
   .filters { display: grid; grid-template-columns: 1fr 1fr 1fr }
   .filters > * { width: auto !important; min-width: 0 }
   .filters :is(select, input) { width: 100% }
-  .by-q { grid-column: 1 / -1; max-width: none }
+  .filters :is(.by-q, .new) { grid-column: 1 / -1; max-width: none }
   .actions { width: 100% }
   .facts > div { grid-template-columns: 6.5rem minmax(0, 1fr) }
   .card { padding: 0.75rem }

@@ -86,7 +86,7 @@ export function Picture({ drawn, over }) {
         ${gaps.map((gap) => html`<i class="hole" key=${gap.from} style=${place(gap.from, gap.to)} />`)}
       </div></div>
       <div class="axis" aria-hidden="true"><span class="label" /><div class="track">${ticks.map(
-        (tick, i) => html`<span key=${tick} style=${{ left: place(from + tick, to).left }} data-end=${tick / length > 0.93 ? "" : undefined}>${i ? span(tick) : "0"}</span>`,
+        (tick, i) => html`<span key=${tick} style=${{ left: place(from + tick, to).left }} data-end=${tick / length > 0.8 ? "" : undefined}>${i ? span(tick) : "0"}</span>`,
       )}</div></div>
       <div ...${lane(0, "Run", own)}><span class="label"><b>Run</b></span><div class="track">${spans.map((one, i) => {
         const text = `${one.is === "gap" ? "interrupted" : word(one.is)}${one.why ? ` (${one.why})` : ""}, ${span(one.to - one.from)} from ${clock(one.from, true)}${one.worker ? `, ${one.worker}` : ""}${one.attempt && one.attempt > 1 ? `, attempt ${one.attempt}` : ""}`;
