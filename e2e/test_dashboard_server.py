@@ -211,6 +211,7 @@ async def test_a_run_is_forked_handed_over_and_deleted(suspendable_context, serv
         await page.get_by_label("File").set_input_files(file)
         await page.get_by_role("button", name="Take it over").click()
         await expect(heading(page)).to_have_text("waiting")
+        await expect(page.locator(".steps .status")).to_have_text("waiting")  # for the token, which is there
         await app.complete_token(await pending(app, ids["waiting"]), "taken over")
         await expect(heading(page)).to_have_text("completed")
         assert (await app.get_run(ids["waiting"])).output == {"refund": 4711, "decision": "taken over"}

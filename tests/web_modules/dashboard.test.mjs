@@ -15,7 +15,7 @@ test("how long something took is told in two units at most", () => {
     ...["0 ms", "0 ms", "250 ms", "1 s", "1 s", "10 s", "1 min", "1 min", "1 min 1 s"],
     ...["1 h", "1 h", "1 h 30 min", "23 h 59 min", "1 d 1 h", "1,000 d", "0 ms"],
   ]);
-  assert.deepEqual([away(100, 40), away(40, 100), away(0, 5400)], ["in 1 min", "1 min ago", "1 h ago"]);
+  assert.deepEqual([away(100, 40), away(40, 100), away(0, 5400), away(604_799, 0)], ["in 1 min", "1 min ago", "2 h ago", "in 7 d"]);
 });
 
 test("a schedule's text is told in words, and one that can't be read as it is", () => {
@@ -27,6 +27,11 @@ test("each stored event has its words; of what isn't known its type is told", ()
   const types = ["triggered", "claimed", "stale", "resumed", "waiting", "retrying", "released", "completed", "failed"];
   types.push("cancelled", "timed_out", "expired", "moved");
   for (const type of types) assert.match(story({ type: `run.${type}`, at: 1, data: {} })[1], / /, type);
+  const failed = (/** @type {any} */ data) => story({ type: "step.failed", at: 1, data: { path: "pay", error: { type: "E", message: "m" }, ...data } });
+  assert.deepEqual(failed({ failures: 1, retry_at: null }), ["bad", "Step pay failed: E: m"]);
+  assert.deepEqual(failed({ failures: 22, retry_at: null })[1], "Step pay failed, for the 22nd time: E: m");
+  assert.match(failed({ failures: 11, retry_at: 3 })[1], /^Step pay failed, for the 11th time: E: m; tried again at /);
+  assert.equal(failed({ failures: 2, retry_at: 3 })[0], "warn");
   assert.equal(story({ type: "step.completed", at: 1, data: {} }), null);
   assert.deepEqual(story({ type: "run.new", at: 1, data: null }), ["", "run.new"]);
   assert.deepEqual(story({ type: "constructor", at: 1, data: null }), ["", "constructor"]);

@@ -144,7 +144,7 @@ export function One({ app, id }) {
         ${row.metadata !== "{}" && html`<h4>Metadata</h4><${Value} text=${row.metadata} label="Metadata" say=${app.say} />`}
       </div>
     </div>
-    <div class="card"><h3>Steps</h3><${Steps} app=${app} run=${run} steps=${steps} drawn=${drawn} /></div>
+    <div class="card"><h3>Steps</h3><${Steps} app=${app} run=${run} steps=${steps} drawn=${drawn} held=${new Set(pending.map(({ path }) => path))} /></div>
     ${children.length > 0 && html`<div class="card"><h3>Runs that it started</h3><${Children} app=${app} runs=${children} /></div>`}
     <div class="both">
       <div class="card"><h3>Log</h3><${Log} lines=${logs} /></div>

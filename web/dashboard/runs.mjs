@@ -161,7 +161,7 @@ function Nothing({ filtered, clear }) {
   }
   return html`<div class="empty"><p><b>No runs yet.</b></p>
     <p>Trigger one, and it is here at once:</p>
-    <pre>await tab.trigger("my_job", {pages: 20})</pre><pre>await app.trigger(my_job, Payload(pages=20))</pre></div>`;
+    <pre>await source.trigger("my_job", {pages: 20})  // a page</pre><pre>await app.trigger(my_job, Payload(pages=20))  # Python</pre></div>`;
 }
 
 /** Says how runs have ended, all of some seconds at once. @param {App} app @param {Run[] | null} runs @param {string} key */

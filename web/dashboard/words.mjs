@@ -59,9 +59,14 @@ export function moment(at) {
   return Number.isNaN(date.getTime()) ? "–" : `${day(date)} ${clock(at, true)}`;
 }
 
-/** How far away, and in which direction. @param {number} at @param {number} now */
+/** @param {number} n */
+const ordinal = (n) => `${number(n)}${(n % 100 > 10 && n % 100 < 14) || n % 10 > 3 ? "th" : ["th", "st", "nd", "rd"][n % 10]}`;
+
+/** How far away, in the nearest unit, and in which direction. @param {number} at @param {number} now */
 export function away(at, now) {
-  const text = span(Math.abs(at - now)).replace(/ (min|h|d) .*/, " $1");
+  const s = Math.abs(at - now);
+  const [size, unit] = s < 59.5 * 60 ? [60, "min"] : s < 23.5 * 3600 ? [3600, "h"] : [86_400, "d"];
+  const text = s < 59.5 ? span(s) : `${number(Math.max(1, Math.round(s / size)))} ${unit}`;
   return at > now ? `in ${text}` : `${text} ago`;
 }
 
@@ -120,9 +125,9 @@ const STORIES = {
   "run.timed_out": ({ code }) => ["bad", `Out of time${code ? ` (${word(code)})` : ""}.`],
   "run.expired": () => ["bad", "It expired before it could start."],
   "run.moved": ({ direction }) => ["warn", direction === "out" ? "Handed over: it goes on in another store." : "It came from another store."],
-  "step.failed": ({ path, error, wake_at }, at) => [
-    "warn",
-    `Step ${path} failed: ${failure(error)}${wake_at ? `; it is tried again at ${when(wake_at, at)}` : ""}`,
+  "step.failed": ({ path, error, failures, retry_at }, at) => [
+    retry_at ? "warn" : "bad",
+    `Step ${path} failed${failures > 1 ? `, for the ${ordinal(failures)} time` : ""}: ${failure(error)}${retry_at ? `; tried again at ${when(retry_at, at)}` : ""}`,
   ],
 };
 
