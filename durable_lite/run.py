@@ -139,7 +139,7 @@ class Run(Generic[R]):
         return self
 
     async def result(self, timeout: Duration = None) -> R:
-        """The job's output, once it has ended; at once if it has.
+        """The job's output, once it has ended; at once if it has. As plain values where the job isn't known.
 
         Raises `TimeoutError` after `timeout` (the run goes on), `RunFailed` if it ended without a
         result, `InvalidPayload` if its payload didn't fit, `RunNotFound` if it was deleted.
@@ -147,7 +147,8 @@ class Run(Generic[R]):
         self._row = await self._app._ended(self.id, None if timeout is None else seconds(timeout, "timeout"))
         if self.status is Status.COMPLETED:
             job = self._app.jobs.get(self.job)
-            output: R = codec.decode(self._row.output or "null", None if job is None else job.output)
+            text = self._row.output or "null"
+            output: R = codec.as_data(text) if job is None else codec.decode(text, job.output)
             return output
         error = self.error or {}
         if self.status is Status.INVALID_PAYLOAD:

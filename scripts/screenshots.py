@@ -1,20 +1,28 @@
 """Pictures of the demo at its main moments, in light and dark, wide and narrow: `.cache/screenshots`.
 
-`python scripts/screenshots.py`; with `--readme` the picture of the README is made anew. It fails if anything
-is wider than the window.
+`python scripts/screenshots.py`; with `--readme` the pictures of the documentation are made anew, too, one of
+them of a run whose server was killed. It fails if anything is wider than the window.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import subprocess
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import FloatRect, Page
 
+from durable_lite.client import RemoteDurable
 from durable_lite.testing import tabs
 from durable_lite.web.serve import Server
+from examples.invoices import database, jobs
 from web.demo.serve import make
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,9 +93,59 @@ async def demo(url: str, readme: bool) -> list[str]:
         return camera.wide
 
 
+@contextlib.contextmanager
+def serving(folder: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`durable-lite serve` with the example's jobs, and where it is; killed at the end."""
+    command = [
+        str(Path(sys.executable).with_name("durable-lite")),
+        "serve",
+        str(ROOT / "examples/invoices/jobs.py"),
+    ]
+    command += ["--db", f"{folder}/durable.db", "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = next(line for line in process.stderr if "dashboard at " in line)
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield process, said.split("dashboard at ")[1].split()[0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def killed_and_resumed(path: Path) -> None:
+    """The dashboard's page of a run whose server was killed, and started again."""
+    with tempfile.TemporaryDirectory() as folder:
+        database.generate(f"{folder}/invoices.db", 3000)
+        export = jobs.Export(
+            database.ORGANISATION, f"{folder}/invoices.db", f"{folder}/out", f"{folder}/mail", 500, "300ms"
+        )
+        with serving(folder) as (process, url):
+            async with RemoteDurable(url) as app:
+                run = await app.trigger("export_invoices", asdict(export), tags=["acme", "monthly"])
+                async for event in run.events():
+                    if event.type == "step.completed" and event.data["path"] == "page-3":
+                        break
+                assert not (await run.refresh()).finished_at
+                process.kill()
+        await asyncio.sleep(1)  # to be seen
+        with serving(folder, int(url.rstrip("/").rpartition(":")[2])) as (_, url):
+            async with RemoteDurable(url) as app, tabs.suspendable_browser() as browser:
+                await (await app.get_run(run.id)).result(timeout="1m")
+                page = await browser.context.new_page()
+                await page.goto(f"{url}web/dashboard/index.html?server=../..&title=Invoices#/runs/{run.id}")
+                await Camera(page).look("light", 1100)
+                await page.locator(".steps").wait_for()
+                card = await page.locator(".card").first.bounding_box()
+                assert card is not None
+                height = card["y"] + card["height"] + 14
+                clip: FloatRect = {"x": 0, "y": 0, "width": 1100, "height": height}
+                await page.screenshot(path=path, clip=clip, full_page=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--readme", action="store_true", help="also make docs/images/demo.png")
+    parser.add_argument("--readme", action="store_true", help="also make docs/images/*.png")
     given = parser.parse_args()
     PICTURES.mkdir(parents=True, exist_ok=True)
     site = ROOT / ".cache" / "demo-site"
@@ -95,6 +153,8 @@ def main() -> int:
     server = Server(site, "127.0.0.1", 0, csp=True, told=lambda line: None)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     wide = asyncio.run(demo(server.url, given.readme))
+    if given.readme:
+        asyncio.run(killed_and_resumed(ROOT / "docs/images/dashboard.png"))
     for one in wide:
         print(f"wider than the window: {one}")
     print(f"{len(list(PICTURES.glob('*.png')))} pictures in {PICTURES}")

@@ -115,6 +115,9 @@ async def test_values_come_back_as_what_they_were():
         given = Order("acme", NOON, Decimal("1.50"))
         run = await remote.trigger(order, given, tags=["a"], priority=3, idempotency_key=["x", 1])
         assert (run.disposition, run.job, run.tags, run.priority) == ("created", "order", ("a",), 3)
+        async with RemoteDurable(remote._wire.url) as stranger:  # whose code hasn't the job
+            plain = await (await stranger.get_run(run.id)).result(timeout="10s")
+            assert plain == {"org": "acme", "at": NOON, "price": Decimal("1.50")}
         assert await run.result(timeout="10s") == given
         assert run.payload == {"org": "acme", "at": NOON, "price": Decimal("1.50")}
         again = await remote.trigger(
