@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispatcher", "json_response"]
 
 _DEEP = 200  # levels of JSON
+_DROPPED = 16 << 20  # bytes of a body: who still sends doesn't hear an answer
 _run_ids = re.compile(r"\brun ([0-9a-z]{26})\b").findall
 _is_integer = re.compile(r"-?(0|[1-9][0-9]{0,17})").fullmatch
 _is_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?").fullmatch
@@ -89,17 +90,21 @@ class Dispatcher:
         )
 
     async def _read(self, request: Request) -> bytes:
-        """The body, but no more of it than may be."""
+        """The body. What is too large is read to its end, and dropped, unless it is much too large."""
         told = request.headers.get("content-length", "")
+        most = self._max_body + _DROPPED
         parts, size = [], int(told[:18]) if told.isdecimal() else 0
-        if size <= self._max_body:
+        if size <= most:
             size = 0
             try:
                 async for part in request.stream():
-                    parts.append(part)
                     size += len(part)
-                    if size > self._max_body:
+                    if size <= self._max_body:
+                        parts.append(part)
+                    elif size > most:
                         break
+                    else:
+                        parts.clear()
             except ClientDisconnect:
                 raise Refused("malformed", "the request broke off") from None
         if size > self._max_body:

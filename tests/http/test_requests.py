@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 
+import httpx
 import pytest
 
 import durable_lite
@@ -46,6 +47,15 @@ async def test_sizes(in_memory):
                 "/api/events", headers={**JSON, "content-length": told}, content=iter_of(b"")
             )
             assert response.json()["code"] == "too_large"
+
+
+async def test_who_sends_too_much_hears_so(in_memory):
+    async with in_memory(max_body=1000) as asked, live(asked.server) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            for _ in range(10):
+                for content in (b"x" * (8 << 20), iter_of(b"x" * (8 << 20))):
+                    answer = await client.post("/api/events", headers=JSON, content=content)
+                    assert answer.json()["code"] == "too_large"
 
 
 async def iter_of(data):
