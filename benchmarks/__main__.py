@@ -22,6 +22,7 @@ NAMES = (
     "http",
     "tab",
     "tab_suspension",
+    "dashboard",
 )
 
 
