@@ -303,6 +303,8 @@ def main() -> int:
     db = shlex.quote(os.path.relpath(given.folder / "durable.db"))
     steps = f"select path, started_at, finished_at from steps where run_id = '{told.run.id}' order by seq"
     print(f"  {tool('durable-lite')} runs show {told.run.id} --db {db}")
+    print(f"  {tool('durable-lite')} runs show {told.run.id} --timeline --db {db}")
+    print(f"  {tool('durable-lite')} serve --db {db}  # the dashboard")
     print(f'  {tool("sqlite-utils")} {db} "{steps}" --table')
     print(f"  datasette {db}")
     return 0 if all(claim.holds for claim in claims) else 1
