@@ -142,7 +142,11 @@ export class RemoteRun extends Run {
       else if (event.seq <= this.seq) return false;
       else this.seq = event.seq;
       this.tell({ run_id: this.id, ...event });
-    } else if (type === "run") this.saw(runRow(parsed(data)));
+    } else if (type === "run") {
+      const told = parsed(data);
+      const row = runRow(told);
+      this.saw(row); // told once
+    }
     else if (type === "gone") return this.lost(new RunNotFound(this.id));
     return type === "end";
   }
@@ -193,7 +197,7 @@ export class RemoteRun extends Run {
         }
         more = events.length === BATCH;
       }
-      this.saw(row);
+      this.saw("payload" in told || !this.row ? row : { ...row, payload: this.row.payload }); // told once
       return this.finished;
     } catch (error) {
       return !signal.aborted && this.lost(error);

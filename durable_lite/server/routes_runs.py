@@ -199,7 +199,7 @@ _DOCUMENT = told({"document": {"type": "string", "description": "A run, as expor
 _SSE: Schema = {
     "type": "string",
     "description": "Server-sent events. Each stored event has its seq as id, by which Last-Event-ID goes on; "
-    "`run` tells the run as it is now, `end` that it has ended.",
+    "`run` tells the run as it is now, with its payload where that is new; `end` that it has ended.",
 }
 _SSE_LIST: Schema = {
     "type": "string",

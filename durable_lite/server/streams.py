@@ -219,7 +219,8 @@ class Hub:
             followed = self._runs[run_id] = FollowedRun(self, run_id)
         self._enter(followed)
         try:
-            seen, heard, row = after, followed.live_number, None
+            seen, heard = after, followed.live_number
+            row: RunRow | None = None
             await followed.ready.wait()
             while not self.closed:
                 news, over = followed.news(), followed.over
@@ -228,8 +229,11 @@ class Hub:
                 heard = await _send_kept(followed.live, heard, send)
                 seen = await self._catch_up(followed, seen, send)
                 if followed.row is not None and followed.row != row:
-                    row = followed.row
-                    await send(frame(as_text(run_json(row, tagged=tagged)), "run"))
+                    before, row = row, followed.row
+                    told = run_json(row, tagged=tagged)
+                    if before is not None and before.payload == row.payload:
+                        del told["payload"]  # it may be large, and is known
+                    await send(frame(as_text(told), "run"))
                 if over is not None:
                     await send(over)
                     return

@@ -160,9 +160,12 @@ test("a live search", async () => {
 });
 
 test("a run is cancelled, resumed, and followed again", async () => {
-  const run = await remote.trigger("approval", "x");
-  const statuses = [];
-  run.addEventListener("status", ({ detail }) => statuses.push(detail));
+  const run = remote.run((await remote.trigger("approval", "x")).id);
+  const [statuses, payloads] = [[], []];
+  run.addEventListener("status", ({ detail }) => {
+    statuses.push(detail);
+    payloads.push(run.payload); // a stream tells it once
+  });
   await heard(run, "status", (status) => status === "WAITING");
   const ended = run.result();
   await run.cancel();
@@ -174,6 +177,7 @@ test("a run is cancelled, resumed, and followed again", async () => {
   const [token] = await remote.tokens({ run: run.id, state: "pending" });
   await remote.completeToken(token.id, "yes");
   assert.deepEqual(await run.result(), [9, "yes", "x"]);
+  assert(payloads.every((payload) => payload === "x"), JSON.stringify(payloads));
   assert.deepEqual(statuses.filter((status, i) => status !== statuses[i - 1] && status !== "EXECUTING" && status !== "PENDING"),
     ["WAITING", "CANCELLED", "WAITING", "COMPLETED"]);
   run.close();

@@ -101,6 +101,18 @@ class TestOfOneRun:
             assert lines[0].data["data"]["fields"] == {"ratio": None}
             assert progress[0].data["data"]["current"] == 1
 
+    async def test_a_payload_is_told_once(self, streaming):
+        async with streaming(worker=False) as (app, server, url):
+            run = await app.trigger(counts, 7, debounce_key="d", debounce_delay="1h")
+            async with follow(url, f"/api/runs/{run.id}/stream") as follower:
+                assert (await follower.until("run"))[-1].data["payload"] == 7
+                await app.trigger(counts, 8, debounce_key="d", debounce_delay="1h")
+                assert (await follower.until("run"))[-1].data["payload"] == 8
+                await app.cancel(run.id)
+                last = (await follower.until("run"))[-1].data
+                assert (last["status"], last.get("payload")) == ("CANCELLED", None)
+            assert (await whole(url, f"/api/runs/{run.id}/stream"))[-2].data["payload"] == 8
+
     async def test_a_resumed_run_can_be_followed_again(self, streaming):
         async with streaming() as (app, server, url):
             run = await app.trigger("fails")
