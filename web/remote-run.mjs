@@ -145,9 +145,8 @@ export class RemoteRun extends Run {
     } else if (type === "run") {
       const told = parsed(data);
       const row = runRow(told);
-      this.saw(row); // told once
-    }
-    else if (type === "gone") return this.lost(new RunNotFound(this.id));
+      this.saw("payload" in told || !this.row ? row : { ...row, payload: this.row.payload }); // it is told once
+    } else if (type === "gone") return this.lost(new RunNotFound(this.id));
     return type === "end";
   }
 
@@ -197,7 +196,7 @@ export class RemoteRun extends Run {
         }
         more = events.length === BATCH;
       }
-      this.saw("payload" in told || !this.row ? row : { ...row, payload: this.row.payload }); // told once
+      this.saw(row);
       return this.finished;
     } catch (error) {
       return !signal.aborted && this.lost(error);
