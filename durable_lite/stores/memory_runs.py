@@ -75,8 +75,10 @@ class MemoryRuns(MemoryQueues):
 
     def _unfinished(self, key: str | None) -> list[RunRow]:
         """Those with this concurrency key, oldest first."""
+        if key is None:
+            return []
         found = [row for row in self._runs.values() if row.concurrency_key == key and row.status not in FINAL]
-        return [] if key is None else sorted(found, key=lambda row: (row.created_at, row.id))
+        return sorted(found, key=lambda row: (row.created_at, row.id))
 
     def _insert(self, new: NewRun) -> Created:
         row = first_row(new)
@@ -101,6 +103,8 @@ class MemoryRuns(MemoryQueues):
         return more if alive and (expires is None or expires > now) else None
 
     def _live_key(self, job: str, key: str | None) -> RunRow | None:
+        if key is None:
+            return None
         found = (row for row in self._runs.values() if (row.job, row.idempotency_key) == (job, key))
         return next((row for row in found if row.key_live), None)
 
