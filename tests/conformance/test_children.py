@@ -143,6 +143,23 @@ async def test_a_repeated_call_of_who_lost_the_run_is_refused(store):
     assert await everything(store, "b") == before
 
 
+async def test_a_repeated_call_has_the_same_children_though_their_key_is_free_by_now(store):
+    """Its answer was lost, and in between the run that has answered for the key has failed."""
+    await executing(store)
+    await create(store, "before", idempotency_key=KEY)
+    runs = [
+        new_run("a", parent_id="r", awaited=1, idempotency_key=KEY),
+        new_run("b", parent_id="r", awaited=1),
+    ]
+    [first, second] = await store.create_children("r", 1, CALL, runs)
+    assert [(first.run.id, first.disposition), second.run.id] == [("before", "idempotent"), "b"]
+    await end(store, "before", "cancel_run")
+    again = await store.create_children("r", 1, CALL, runs)
+    assert [row.id for row, _ in again] == ["before", "b"]
+    assert await store.get_run("a") is None
+    assert [row.ref for row in await store.load_steps("r")] == ["before\nb"]
+
+
 async def test_without_the_step_there_are_no_children(store):
     """The step's seq is taken: the runs are as little there as it is, and the same call may do better."""
     await executing(store)
