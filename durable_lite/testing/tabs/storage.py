@@ -22,10 +22,14 @@ _PLANT = """name => new Promise((done, failed) => {
   opening.onsuccess = () => { opening.result.close(); done(); };
 })"""
 
+# Just after a clearing Chromium may leave this question without an answer: it is put again then.
 _FOUND = """async name => {
   const found = [];
   if (localStorage.getItem(name) !== null) found.push("localStorage");
-  if ((await indexedDB.databases()).some(database => database.name === name)) found.push("IndexedDB");
+  const ask = () => indexedDB.databases();
+  const again = new Promise(resolve => setTimeout(resolve, 2000)).then(ask);
+  const databases = await Promise.race([ask(), again]);
+  if (databases.some(database => database.name === name)) found.push("IndexedDB");
   return found;
 }"""
 
@@ -74,7 +78,7 @@ async def discard_storage(page: Page) -> None:
         await answer(session.send("Storage.clearDataForOrigin", clear), "clear the origin's data")
     finally:
         await session.detach()
-    if found := await answer(page.evaluate(_FOUND, _MARK), "is the mark still there?"):
+    if found := await answer(page.evaluate(_FOUND, _MARK), "is the mark still there?", timeout=20.0):
         await page.evaluate(_UPROOT, _MARK)
         raise LeverFailed(f"Asked to clear {origin}, but what was stored is still there: {', '.join(found)}")
 
