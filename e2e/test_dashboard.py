@@ -15,7 +15,6 @@ from e2e.dashboard import (
     LONG,
     LOOK,
     READ_ONLY,
-    RULES,
     RUNS,
     SAVED,
     SCROLL,
@@ -264,7 +263,7 @@ async def test_axe_finds_nothing_serious(suspendable_context, site, scheme):
             await page.locator(".row[id], tbody tr, .empty").first.wait_for()
             if name == "failed":
                 await page.get_by_role("button", name="Replay").click()
-            if wrong := await serious(page, *RULES[scheme]):
+            if wrong := await serious(page):
                 found[name] = wrong
         assert not found, json.dumps(found, indent=1)
 
@@ -278,7 +277,7 @@ async def test_ten_thousand_rows_scroll_without_a_long_task(suspendable_context,
             seen = await page.evaluate(SCROLL)
         assert seen["count"] == "10001"
         assert seen["rows"] < 80
-        assert len(tasks) > 250
+        assert len(tasks) > 500
         assert max(tasks) < LONG
 
 
