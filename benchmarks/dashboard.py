@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .floor import Table, percentile
+from .tab_site import measure_in_tabs
 
-HERE = Path(__file__).parent
 _FEW, _MANY = 1000, 100_000
 # From a change of the address until what it asks for is there, in ms.
 _SHOWN = """([hash, selector, text]) => new Promise((resolve) => {
@@ -26,12 +25,7 @@ _SHOWN = """([hash, selector, text]) => new Promise((resolve) => {
 
 
 def run(table: Table, rounds: int) -> None:
-    from durable_lite.web.build import Plan, build
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "site"
-        build(Plan(out, jobs=(HERE / "tab_jobs.py",), brotli=False))
-        asyncio.run(_measure(table, rounds, out, Path(folder)))
+    measure_in_tabs(partial(_measure, table, rounds))
 
 
 async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .floor import Table, percentile
-
-HERE = Path(__file__).parent
+from .tab_site import measure_in_tabs
 
 
 def run(table: Table, rounds: int) -> None:
-    from durable_lite.web.build import Plan, build
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "site"
-        build(Plan(out, jobs=(HERE / "tab_jobs.py",), brotli=False))
-        asyncio.run(_measure(table, rounds, out, Path(folder)))
+    measure_in_tabs(partial(_measure, table, rounds))
 
 
 async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:

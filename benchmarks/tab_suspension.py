@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .floor import Table
+from .tab_site import measure_in_tabs
 
-HERE = Path(__file__).parent
 # Short enough that a suspension needn't last; a busy machine still beats in time.
 QUICK = {"heartbeatInterval": "250ms", "staleAfter": "1s", "durability": "relaxed"}
 CALM = {"heartbeatInterval": "5s", "staleAfter": "30s"}
@@ -55,12 +55,7 @@ seen.observe({ type: "longtask", buffered: true });"""
 
 
 def run(table: Table, rounds: int) -> None:
-    from durable_lite.web.build import Plan, build
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "site"
-        build(Plan(out, jobs=(HERE / "tab_jobs.py",), brotli=False))
-        asyncio.run(_measure(table, 3 * rounds, out, Path(folder)))
+    measure_in_tabs(partial(_measure, table, 3 * rounds))
 
 
 async def _measure(table: Table, rounds: int, out: Path, folder: Path) -> None:
