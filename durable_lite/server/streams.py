@@ -230,9 +230,10 @@ class Hub:
                 seen = await self._catch_up(followed, seen, send)
                 if followed.row is not None and followed.row != row:
                     before, row = row, followed.row
-                    told = run_json(row, tagged=tagged)
-                    if before is not None and before.payload == row.payload:
-                        del told["payload"]  # it may be large, and is known
+                    known = before is not None and before.payload == row.payload  # and may be large
+                    told = run_json(row._replace(payload="null") if known else row, tagged=tagged)
+                    if known:
+                        del told["payload"]
                     await send(frame(as_text(told), "run"))
                 if over is not None:
                     await send(over)
