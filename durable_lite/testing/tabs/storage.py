@@ -14,6 +14,7 @@ __all__ = ["discard_storage", "limit_quota"]
 
 _MARK = "durable_lite.testing"
 _PART = 1 << 26  # bytes
+_PATIENCE = 20.0  # seconds: IndexedDB waits for a disk that others may keep busy
 
 _PLANT = """name => new Promise((done, failed) => {
   localStorage.setItem(name, "");
@@ -22,14 +23,10 @@ _PLANT = """name => new Promise((done, failed) => {
   opening.onsuccess = () => { opening.result.close(); done(); };
 })"""
 
-# Just after a clearing Chromium may leave this question without an answer: it is put again then.
 _FOUND = """async name => {
   const found = [];
   if (localStorage.getItem(name) !== null) found.push("localStorage");
-  const ask = () => indexedDB.databases();
-  const again = new Promise(resolve => setTimeout(resolve, 2000)).then(ask);
-  const databases = await Promise.race([ask(), again]);
-  if (databases.some(database => database.name === name)) found.push("IndexedDB");
+  if ((await indexedDB.databases()).some(database => database.name === name)) found.push("IndexedDB");
   return found;
 }"""
 
@@ -78,7 +75,7 @@ async def discard_storage(page: Page) -> None:
         await answer(session.send("Storage.clearDataForOrigin", clear), "clear the origin's data")
     finally:
         await session.detach()
-    if found := await answer(page.evaluate(_FOUND, _MARK), "is the mark still there?", timeout=20.0):
+    if found := await answer(page.evaluate(_FOUND, _MARK), "is the mark still there?", timeout=_PATIENCE):
         await page.evaluate(_UPROOT, _MARK)
         raise LeverFailed(f"Asked to clear {origin}, but what was stored is still there: {', '.join(found)}")
 
@@ -125,7 +122,7 @@ async def _quota(session: CDPSession, origin: str) -> tuple[int, bool]:
 
 
 async def _write(page: Page, size: int, parts: int) -> str:
-    return str(await answer(page.evaluate(_WRITE, [_MARK, size, parts]), "try a write", timeout=20.0))
+    return str(await answer(page.evaluate(_WRITE, [_MARK, size, parts]), "try a write", timeout=_PATIENCE))
 
 
 async def _origin(page: Page) -> str:
