@@ -233,7 +233,7 @@ async def test_the_next_starts_exactly_when_next_due_says(store, at, period, rat
 async def test_any_sequence_of_claims_keeps_to_the_rate(store, other, rate, waits, limits, lags):
     """In any window as long as the period, by two workers, among runs that also wait and fail.
 
-    Some claims have waited for the store, while others came and went: what they start has started before.
+    Some claims have waited for the store while others came and went: they start at an earlier moment.
     """
     await limit(store, rate=rate, period=4.0)
     now, started = NOW, []
