@@ -15,8 +15,7 @@ test: IN_CHROMIUM = $(addprefix e2e/test_,$(addsuffix .py,random dashboard_serve
 # One pytest a core; the slow tests are handed out one by one.
 AT_ONCE = -n auto --maxprocesses 4 --maxschedchunk 1
 # On CPython one more: many wait for processes.
-CPUS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-unit: AT_ONCE = -n $(shell expr $(CPUS) + 1) --maxprocesses 5 --maxschedchunk 1
+unit: AT_ONCE = -n $$(expr $$(getconf _NPROCESSORS_ONLN || echo 2) + 1) --maxprocesses 5 --maxschedchunk 1
 SITE := .cache/pyodide/site
 PYTHON_READY := .venv/.ready
 NODE_READY := node_modules/.ready
