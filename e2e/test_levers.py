@@ -269,6 +269,13 @@ class TestProcesses:
                     written = observer.evaluate(f"(async () => {{ {DATABASE} return put(7); }})()")
                     assert await asyncio.wait_for(written, 5) == ""
 
+    async def test_a_machine_sleeps_though_another_page_has_crashed(self, suspendable_context, site):
+        async with suspendable_context() as context:
+            crashed, page = await opened(context, site), await opened(context, site)
+            await tabs.crash(crashed)
+            await tabs.sleep_machine(page, 0.1)
+            assert await page.evaluate("1") == 1
+
 
 class TestBrowser:
     async def test_what_was_stored_outlives_closed_and_killed_browsers(self, suspendable_browser, site):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import CDPSession, Page
+from playwright.async_api import CDPSession, Error, Page
 
 from .errors import LeverFailed
 from .pulse import answer
@@ -102,7 +102,7 @@ async def _keeps_others_waiting(page: Page) -> bool:
     origin = urlsplit(page.url)[:2]
     for other in page.context.pages:
         if other is not page and urlsplit(other.url)[:2] == origin:
-            with suppress(LeverFailed):  # it shares the process
+            with suppress(LeverFailed, Error):  # it shares the process, or has crashed
                 await answer(other.evaluate("0"), "answer", timeout=_BUSY)
                 writes: bool = await answer(other.evaluate(_WRITES), "write to a database", timeout=_PATIENCE)
                 return not writes
