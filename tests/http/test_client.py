@@ -172,7 +172,7 @@ async def test_a_result_can_be_waited_for_and_given_up():
 
 async def test_runs_are_listed_and_found():
     async with both() as (_, remote):
-        runs = [await remote.trigger(pages, n, tags=["t", f"n{n}"]) for n in range(1, 6)]
+        runs = [await remote.trigger(pages, n, tags=["t", f"n-{n}"]) for n in range(1, 6)]
         for run in runs:
             await run.result()
         page = await remote.list_runs(status="COMPLETED", job=pages, tag="t", limit=3)
@@ -181,8 +181,8 @@ async def test_runs_are_listed_and_found():
             status=["COMPLETED"], job="pages", tag=["t"], limit=3, cursor=page.cursor
         )
         assert ([run.output for run in rest.runs], rest.cursor) == ([2, 1], None)
-        assert [run.id for run in (await remote.list_runs(tag=["t", "n2"])).runs] == [runs[1].id]
-        found = await remote.list_runs(search="N4")
+        assert [run.id for run in (await remote.list_runs(tag=["t", "n-2"])).runs] == [runs[1].id]
+        found = await remote.list_runs(search="N-4")
         assert ([run.id for run in found.runs], found.searched) == ([runs[3].id], 5)
         assert (await remote.list_runs(created_after=NOON + dt.timedelta(days=90_000))).runs == []
 
