@@ -59,6 +59,11 @@ class Policy:
         """Whether anybody may ask."""
         return self._token is None and self._authenticate is None
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether who may do what can change."""
+        return self._authenticate is not None or self._authorize is not None
+
     async def access(self, connection: HTTPConnection) -> Access:
         """What who asks may do. `Refused` if they aren't known."""
         principal: Any = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ..durable import Durable
+    from .sse import EventStream
     from .streams import Hub
 
 __all__ = ["Answer", "Call", "Handler", "On", "Operation", "Schema"]
@@ -61,11 +62,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered: JSON, or `app`, an ASGI application that does it."""
+    """What is answered: JSON, or live updates."""
 
     body: Any = None
     status: int = 200
-    app: Any = None
+    stream: EventStream | None = None
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

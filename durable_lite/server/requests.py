@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
@@ -83,11 +84,22 @@ class Dispatcher:
             answer = await operation.handle(call)
         except (Conflict, KeyReused) as error:
             raise await _about_own_runs(call, error) from None
-        if answer.app is not None:
-            return answer.app
+        if answer.stream is not None:
+            if self._policy.has_hooks:
+                answer.stream.may_go_on = lambda: self._may_go_on(operation, call)
+            return answer.stream
         return (
             Response(status_code=204) if answer.status == 204 else json_response(answer.body, answer.status)
         )
+
+    async def _may_go_on(self, operation: Operation, call: Call) -> bool:
+        """Whether who follows may do so still, and sees the same as before."""
+        try:
+            again = replace(call, access=await self._policy.access(call.request))
+            await _authorise(operation, again)
+        except (Refused, RunNotFound):
+            return False
+        return operation.on is not On.RUNS or again.filter == call.filter
 
     async def _read(self, request: Request) -> bytes:
         """The body. What is too large is read to its end, and dropped, unless it is much too large."""

@@ -136,11 +136,11 @@ async def _children(call: Call) -> Answer:
 
 
 async def _stream(call: Call) -> Answer:
-    return Answer(app=call.hub.run_stream(call.run, call.request, call.tagged))
+    return Answer(stream=call.hub.run_stream(call.run, call.request, call.tagged))
 
 
 async def _stream_list(call: Call) -> Answer:
-    return Answer(app=call.hub.list_stream(call.filter, call.request))
+    return Answer(stream=call.hub.list_stream(call.filter, call.request))
 
 
 async def _cancel(call: Call) -> Answer:

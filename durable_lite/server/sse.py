@@ -1,15 +1,17 @@
-"""Server-sent events as an ASGI response: frames, comments that keep it alive, and who has hung up."""
+"""Server-sent events as an ASGI response: frames, comments that keep it alive, and when it is over."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from ..errors import StoreError
 
-__all__ = ["KEEP_ALIVE", "EventStream", "frame"]
+__all__ = ["ASKED_AGAIN", "KEEP_ALIVE", "EventStream", "frame"]
 
+ASKED_AGAIN = 30.0  # seconds after which who follows has to have the right to it still
 KEEP_ALIVE = 15.0  # seconds of silence, after which proxies may think that nobody is there
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -29,13 +31,14 @@ def frame(data: str, event: str, id: str | None = None) -> bytes:
 
 
 class EventStream:
-    """Sends what `tell` sends, until it returns or the other end hangs up.
+    """Sends what `tell` sends, until it returns, the other end hangs up or `may_go_on` says no.
 
     `send` waits while the other end doesn't read: nothing is piled up for it.
     """
 
     def __init__(self, tell: Callable[[Send], Awaitable[None]]) -> None:
         self._tell = tell
+        self.may_go_on: Callable[[], Awaitable[bool]] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -66,18 +69,27 @@ class EventStream:
             await put(_RETRY)
             await self._tell(put)
 
-        tasks = [loop.create_task(one()) for one in (tell, keep_alive, hung_up)]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if tasks[0].done():
-                try:
-                    tasks[0].result()
-                except TimeoutError:  # nobody reads
+        async def lost_the_right(may_go_on: Callable[[], Awaitable[bool]]) -> None:
+            while True:
+                await asyncio.sleep(ASKED_AGAIN)
+                if not await may_go_on():
                     return
-                except StoreError:  # who follows comes again
-                    pass
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        ends = [tell()] if self.may_go_on is None else [tell(), lost_the_right(self.may_go_on)]
+        endings = {loop.create_task(one) for one in ends}
+        breaks = {loop.create_task(one) for one in (keep_alive(), hung_up())}
+        try:
+            done, _ = await asyncio.wait(endings | breaks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in endings | breaks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*endings, *breaks, return_exceptions=True)
+        try:
+            for task in done & endings:
+                with suppress(StoreError):  # who follows comes again
+                    task.result()
+            if done & endings:
+                async with asyncio.timeout(_PATIENCE):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:  # nobody reads
+            pass

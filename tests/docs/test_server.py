@@ -125,9 +125,12 @@ def test_curl(folder):
     assert [run["id"] for run in json.loads(printed["list.sh"])["runs"]] == [env["RUN"]]
 
 
-def test_mounted(folder):
-    with uvicorn(folder, "application") as url, httpx.Client(base_url=url) as client:
-        run_id = client.post("/start").text
+@pytest.mark.parametrize("name", ["application", "fastapi_application"])
+def test_mounted(folder, name):
+    with uvicorn(folder, name) as url, httpx.Client(base_url=url) as client:
+        answer = client.post("/start", params={"count": 10})
+        assert answer.status_code == 201
+        run_id = answer.text.strip('"')
         assert client.get(f"/durable/api/runs/{run_id}/stream").text.endswith(ENDED)
         assert client.get(f"/durable/api/runs/{run_id}").json()["output"] == 285
         page = client.get("/durable/", follow_redirects=True)

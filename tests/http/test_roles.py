@@ -9,9 +9,10 @@ import pytest
 
 from durable_lite.records import RunFilter
 from durable_lite.run import Run
-from durable_lite.server import NewTrigger
+from durable_lite.server import NewTrigger, sse
 from durable_lite.server.application import OPERATIONS
 from durable_lite.server.operation import On
+from tests.http.following import follow
 from tests.http.support import BODIES, BY_NAME, body_of, delivery
 
 TENANTS = ("a", "b")
@@ -263,3 +264,63 @@ async def test_hooks_are_told_what_is_asked(serving):
     assert first == ("token", "runs.trigger_many", NewTrigger("done", {"org": "a"}, {"priority": 3}))
     assert second[2].payload == {"org": "b"}
     assert store == ("token", "queues.pause", None)
+
+
+class TestStreamsAreAskedAgain:
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch):
+        monkeypatch.setattr(sse, "ASKED_AGAIN", 0.05)
+
+    @pytest.mark.parametrize("target", ["/api/stream", "/api/runs/{id}/stream"])
+    @pytest.mark.parametrize("lost", ["principal", "authority"])
+    async def test_who_loses_authority_hears_no_more(self, streaming, target, lost):
+        has, asked = {"principal", "authority"}, []
+
+        def may(principal, operation, _):
+            asked.append(operation)
+            return "authority" in has
+
+        def known(connection):
+            return who(connection) if "principal" in has else None
+
+        async with streaming(worker=False, authenticate=known, authorize=may) as (app, _, url):
+            run = await app.trigger("counts", 1)
+            place = target.format(id=run.id)
+            async with follow(url, place, **{"x-who": "a"}) as follower:
+                await follower.until("run" if "{id}" in target else "page")
+                while len(asked) < 4:  # it goes on while they may
+                    await asyncio.sleep(0.01)
+                has.remove(lost)
+                assert await follower.next() is None
+            async with follow(url, place, **{"x-who": "a"}) as follower:
+                assert follower.status == (401 if lost == "principal" else 404 if "{id}" in target else 403)
+
+    async def test_a_list_that_has_become_narrower_comes_again(self, streaming):
+        tags = ("a",)
+
+        async with streaming(
+            worker=False, authenticate=who, authorize=lambda *asked: asked[2]._replace(tags=tags)
+        ) as (app, _, url):
+            await app.trigger("counts", 1, tags=["a"])
+            async with follow(url, "/api/stream", **{"x-who": "a"}) as follower:
+                [page] = await follower.until("page")
+                assert len(page.data["ids"]) == 1
+                tags = ("a", "b")
+                assert await follower.next() is None
+            async with follow(url, "/api/stream", **{"x-who": "a"}) as follower:
+                [page] = await follower.until("page")
+                assert page.data["ids"] == []
+
+    async def test_a_hook_that_breaks_ends_it(self, streaming, caplog):
+        broken = False
+
+        def may(*_):
+            if broken:
+                raise OSError("the hook's database is gone")
+            return True
+
+        async with streaming(worker=False, authenticate=who, authorize=may) as (app, _, url):
+            async with follow(url, "/api/stream", **{"x-who": "a"}) as follower:
+                await follower.until("page")
+                broken = True
+                assert await follower.next() is None
