@@ -195,7 +195,7 @@ def _show(report: Report) -> None:
     _row(table, "a first visit loads", *report.first_download, style="bold")
     console = output_console()
     console.print(table)
-    console.print(Text(visible(f"{report.out}: {report.written} files written"), style="dim"))
+    console.print(Text(visible(f"{report.out}: {report.written} files written"), style="dim"), soft_wrap=True)
 
 
 def _row(table: Table, name: str, size: int, brotli: int | None, style: str = "") -> None:
