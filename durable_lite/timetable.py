@@ -6,14 +6,17 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
-from typing import Protocol
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from .brief import described
 from .durations import MAX_NAME, seconds
 from .errors import DurableError, InvalidOption
 from .step import Duration
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 __all__ = ["UNREADABLE", "Tick", "Timetable", "cron_spec", "every_spec", "first", "text", "timetable"]
 
@@ -112,13 +115,42 @@ class _Every:
         return number * self._length
 
 
+@cache
+def _simulator() -> type[CronSim]:
+    from cronsim import CronSim
+
+    class Ticks(CronSim):
+        """cronsim goes from hour to hour by 3600 seconds, from minute to minute by a multiple of 60: where
+        clocks change by half an hour it goes on at half past, and passes ticks over.
+        """
+
+        def advance_hour(self) -> bool:
+            if self.dt.hour in self.hours:
+                return False
+            while self.dt.hour not in self.hours:
+                self.tick(3600 - 60 * self.dt.minute - self.dt.second)
+                if self.dt.hour == 0:  # another day
+                    break
+            return True
+
+        def advance_minute(self) -> bool:
+            if self.dt.minute in self.minutes:
+                return False
+            hour = self.dt.hour
+            while self.dt.minute not in self.minutes and self.dt.hour == hour:
+                self.tick(60 - self.dt.second)
+            return True
+
+    return Ticks
+
+
 class _Cron:
     def __init__(self, cron: str, tz: str) -> None:
         try:
-            from cronsim import CronSim, CronSimError
+            from cronsim import CronSimError
         except ImportError:
             raise InvalidOption("cron", 'needs cronsim: pip install "durable-lite[schedules]"') from None
-        self._cron, self._ticks_from, self.zone = cron, CronSim, _zone(tz)
+        self._cron, self._ticks_from, self.zone = cron, _simulator(), _zone(tz)
         try:
             self.after(0.0)
         except CronSimError as error:

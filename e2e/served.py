@@ -44,7 +44,14 @@ class Serving:
     async def start(self, token: str = "") -> None:
         """Again, after `kill`."""
         port = int(self.url.rstrip("/").rpartition(":")[2])
-        self._process = await asyncio.to_thread(self._started, port, token)
+        for left in reversed(range(20)):
+            try:
+                self._process = await asyncio.to_thread(self._started, port, token)
+                return
+            except AssertionError as error:  # somebody has the port, for a connection of its own
+                if not left or "already in use" not in str(error):
+                    raise
+            await asyncio.sleep(0.5)
 
     def client(self, token: str | None = None) -> RemoteDurable:
         return RemoteDurable(self.url, token=token)

@@ -107,7 +107,15 @@ async def flaky(ctx: Context) -> str:
     if ctx.run.attempt == 1:
         raise ValueError("not yet")
     await ctx.options(retry=Retry(max_attempts=2, min_delay="10ms")).step("try", again)
-    await ctx.sleep("nap", "200ms")
+    await ctx.sleep("nap", "1s")
+    return "done"
+
+
+@job(retry=Retry(max_attempts=2, min_delay="1s", jitter=False))
+async def later(ctx: Context) -> str:
+    ctx.log.warning("careful", attempt=ctx.run.attempt)
+    if ctx.run.attempt == 1:
+        raise ValueError("not yet")
     return "done"
 
 

@@ -14,11 +14,11 @@ def there(tmp_path):
 
 @pytest.fixture
 def waiting(jobs, db):
-    """A run of `flaky` that has one step done and waits; its id."""
+    """A run that has failed once and waits for its next attempt; its id."""
     from durable_lite.cli.load import load_jobs
 
     async def trigger(app):
-        run = await app.trigger("flaky")
+        run = await app.trigger("later")
         await app.run_until_idle()
         return run.id
 
@@ -33,14 +33,14 @@ def test_through_a_file(waiting, jobs, db, there, tmp_path):
     file = tmp_path / "run.json"
     done = succeed("runs", "export", waiting[:20], "--db", db, "--out", file)
     assert done.stdout == (
-        f"{waiting} of flaky is MOVED. To go on with it: durable-lite runs import {file}\n"
+        f"{waiting} of later is MOVED. To go on with it: durable-lite runs import {file}\n"
     )
     assert status(waiting, db) == "MOVED"
     done = succeed("runs", "import", file, "--db", there)
     assert done.stdout.startswith(
-        f"{waiting} of flaky is WAITING. To execute it: durable-lite worker FILE.py --db "
+        f"{waiting} of later is WAITING. To execute it: durable-lite worker FILE.py --db "
     )
-    done = succeed("run", f"{jobs}:flaky", "--db", there)
+    done = succeed("run", f"{jobs}:later", "--db", there)
     assert json.loads(done.stdout) == "done"
     told = parsed("runs", "show", waiting, "--db", there)
     assert (told["status"], told["attempt"]) == ("COMPLETED", 2)

@@ -58,7 +58,11 @@ def app_of(jobs, db):
 @pytest.fixture
 def waiting(app_of):
     async def trigger(app):
-        return [(await app.trigger("approve", name)).id for name in ("first", "second")]
+        ids = []
+        for name in ("first", "second"):
+            ids.append((await app.trigger("approve", name)).id)
+            await app.run_until_idle()  # the token of the first is the first token
+        return ids
 
     return app_of(trigger)
 

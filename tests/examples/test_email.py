@@ -11,7 +11,7 @@ import pytest
 
 from durable_lite import Durable, EventType, Retry, RunFailed, Status
 from examples.email import jobs
-from tests.examples.processes import files_with, follow, store_of, workers
+from tests.examples.processes import files_with, follow, silent_port, store_of, workers
 from tests.examples.smtp_server import PASSWORD, mailbox
 
 pytestmark = pytest.mark.timeout(50)
@@ -77,13 +77,12 @@ async def test_what_passes_is_tried_again(tmp_path, command, reply):
 
 
 async def test_nobody_listens(tmp_path):
-    async with mailbox() as box:
-        pass
-    async with app(box.url, tmp_path) as durable:
-        run = await durable.trigger(jobs.send_mail, MAIL)
-        with pytest.raises(RunFailed, match="SMTPConnectError"):
-            await run.result(timeout="30s")
-        assert run.attempt == 5
+    with silent_port() as port:
+        async with app(f"smtp://127.0.0.1:{port}", tmp_path) as durable:
+            run = await durable.trigger(jobs.send_mail, MAIL)
+            with pytest.raises(RunFailed, match="SMTPConnectError"):
+                await run.result(timeout="30s")
+            assert run.attempt == 5
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import time
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from durable_lite import Durable, EventType, Retry, RunFailed, Status
 from durable_lite.ports_system import SystemClock
 from examples.slack import jobs
-from tests.examples.processes import files_with, follow, store_of, without_proxies, workers
+from tests.examples.processes import files_with, follow, silent_port, store_of, without_proxies, workers
 from tests.examples.slack_server import CHANNEL, TOKEN, broken, no, slack, too_many
 
 pytestmark = pytest.mark.timeout(50)
@@ -171,13 +172,13 @@ async def test_what_passes_is_tried_again_and_posted_once(quick, tmp_path, what,
 
 
 async def test_nobody_listens(quick, tmp_path):
-    async with slack() as server:
-        pass
-    async with app(server, tmp_path) as durable:
-        run = await durable.trigger(jobs.post_message, MESSAGE)
-        with pytest.raises(RunFailed, match="Cannot connect"):
-            await run.result(timeout="30s")
-        assert run.attempt == 5
+    with silent_port() as port:
+        server = SimpleNamespace(url=f"http://127.0.0.1:{port}/api/")
+        async with app(server, tmp_path) as durable:
+            run = await durable.trigger(jobs.post_message, MESSAGE)
+            with pytest.raises(RunFailed, match="Cannot connect"):
+                await run.result(timeout="30s")
+            assert run.attempt == 5
 
 
 async def test_it_is_found_among_others(quick, tmp_path):

@@ -32,7 +32,7 @@ test("a component starts a job, shows how far it is and what came of it, and end
     const { trigger, status, progress, output } = useJob(remote, "sum_of_squares");
     const { runs } = useRuns(remote, { job: "sum_of_squares" });
     drawn.push([status, progress?.current ?? 0]);
-    return h("button", { onClick: () => trigger({ count: 20, pause: "10ms" }) }, `${status} ${output} ${runs.map((run) => run.status)}`);
+    return h("button", { onClick: () => trigger({ count: 20, pause: "25ms" }) }, `${status} ${output} ${runs.map((run) => run.status)}`);
   }
   const place = document.body.appendChild(document.createElement("div"));
   const root = createRoot(place);

@@ -21,7 +21,19 @@ export class Server {
     Object.assign(this, { token, args, db, port: 0 });
   }
 
+  /** At the port that it had: who took it meanwhile, for a connection of its own, has it for a moment. */
   async start() {
+    for (let left = 20; ; left -= 1) {
+      try {
+        return await this.started();
+      } catch (error) {
+        if (!left || !/already in use/.test(error.message)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  }
+
+  async started() {
     const given = [JOBS, "--db", this.db, "--port", `${this.port}`, ...this.args];
     const env = { ...process.env, NO_COLOR: "1", ...(this.token && { DURABLE_LITE_TOKEN: this.token }) };
     this.process = spawn(PYTHON, ["-c", MAIN, "serve", ...given], { env, stdio: ["ignore", "ignore", "pipe"] });

@@ -87,8 +87,11 @@ class TestOfOneRun:
                 await follower.until("run")
                 await app.cancel(run.id)
                 assert (await follower.until("end"))[-1].data == {"status": "CANCELLED"}
-            run = await app.trigger(says, delay=0.3)
+            await app.pause_queue("default")  # until somebody follows it
+            run = await app.trigger(says)
             async with follow(url, f"/api/runs/{run.id}/stream") as follower:
+                await follower.until("run")
+                await app.resume_queue("default")
                 lines, progress = [], []
                 while not (lines and progress):
                     event = await follower.next()
@@ -168,7 +171,6 @@ class TestConnections:
                         comments += (await follower.next(comments=True)).comment is not None
 
     async def test_one_that_does_not_read_is_dropped_and_nobody_waits_for_it(self, streaming, monkeypatch):
-        monkeypatch.setattr(sse, "_PATIENCE", 0.3)
         monkeypatch.setattr(sse, "KEEP_ALIVE", 0.1)
         async with streaming(worker=False) as (app, server, url):
             large = "x" * 3_900_000  # more than the kernel takes for a socket
@@ -179,13 +181,14 @@ class TestConnections:
             with socket.socket() as deaf:
                 deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 deaf.setblocking(False)
-                await loop.sock_connect(deaf, (host, int(port)))
-                await loop.sock_sendall(deaf, request)
-                while not server.hub._runs:
-                    await asyncio.sleep(0.005)
-                [followed] = server.hub._runs.values()
                 async with follow(url, f"/api/runs/{run.id}/stream") as follower:
                     await follower.until("run")
+                    [followed] = server.hub._runs.values()
+                    monkeypatch.setattr(sse, "_PATIENCE", 0.3)  # from now on little is sent to it
+                    await loop.sock_connect(deaf, (host, int(port)))
+                    await loop.sock_sendall(deaf, request)
+                    while followed.followers < 2:
+                        await asyncio.sleep(0.005)
                     while followed.followers > 1:  # until it was dropped
                         assert (await follower.next(comments=True)).comment
                     await app.cancel(run.id)

@@ -30,16 +30,20 @@ class Restarts(NamedTuple):
 
 
 async def play(
-    supervisor: Supervisor, chance: random.Random, runs: int, told: Callable[[int], None] = lambda left: None
+    supervisor: Supervisor,
+    chance: random.Random,
+    runs: int,
+    told: Callable[[int], None] = lambda left: None,
+    least: int = 0,
 ) -> Restarts:
-    """Trigger so many runs, disturb the workers until all have ended, and check what is there."""
+    """Trigger so many runs, disturb the workers until all have ended, `least` times, and check what is there."""
     workers = [supervisor.start(), supervisor.start()]
     await asyncio.gather(*map(supervisor.ready, workers))
     triggering = asyncio.ensure_future(_trigger(supervisor, runs))
     counts: Counter[str] = Counter()
     with closing(sqlite3.connect(supervisor.file)) as file:
         left, patience = runs, PATIENCE
-        while left or not triggering.done():
+        while left or not triggering.done() or counts.total() < least:
             pause = chance.uniform(0, 0.5)
             await asyncio.sleep(pause)
             slot, how = chance.randrange(2), chance.choice(["kills", "stops"])

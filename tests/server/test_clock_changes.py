@@ -30,7 +30,7 @@ async def test_what_is_done_stays_done_and_the_run_ends(durability, by):
     counts, executed = counting(STEPS)
 
     with new_path() as path:
-        url, options = f"sqlite:{path}", {"heartbeat_interval": "200ms", "stale_after": "1s"}
+        url, options = f"sqlite:{path}", {"heartbeat_interval": "200ms", "stale_after": "10s"}
         clock = Changed()  # of the machine, and so of both
         async with (
             Durable(url, [counts], durability=durability, clock=clock, **options) as app,

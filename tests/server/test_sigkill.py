@@ -105,7 +105,7 @@ async def test_killed_while_the_run_was_waiting(tmp_path, durability):
     async with Supervisor(tmp_path, durability=durability) as supervisor:
         worker = supervisor.start()
         await supervisor.ready(worker)
-        run = await supervisor.app.trigger(jobs.napping, 1.5)
+        run = await supervisor.app.trigger(jobs.napping, 4.0)
         async for event in run.events():
             if event.type == "run.waiting":
                 break
@@ -141,7 +141,7 @@ async def test_killed_again_and_again_without_a_checkpoint_is_poison(tmp_path):
 
 @DURABILITY
 async def test_sigterm_drains_and_then_releases(tmp_path, durability):
-    async with Supervisor(tmp_path, durability=durability, stop_timeout="1s") as supervisor:
+    async with Supervisor(tmp_path, durability=durability, stop_timeout="3s") as supervisor:
         worker = supervisor.start()
         worker_id = await supervisor.ready(worker)
         (tmp_path / "short").mkdir()
@@ -156,8 +156,8 @@ async def test_sigterm_drains_and_then_releases(tmp_path, durability):
 
         worker.terminate()
         await supervisor.until(what="stopping", path=worker_id)
-        refused = await supervisor.app.trigger(jobs.napping, 0.001)  # nothing new begins
-        short_gates[1].touch()  # and what executes may finish
+        short_gates[1].touch()  # what executes may finish
+        refused = await supervisor.app.trigger(jobs.napping, 0.001)  # and nothing new begins
         assert await asyncio.to_thread(worker.wait, 30) == 0
 
         assert (await short.refresh()).status == "COMPLETED"
@@ -190,7 +190,7 @@ async def stored(supervisor, run):
 @DURABILITY
 async def test_a_frozen_worker_is_fenced_off(tmp_path, durability):
     """Its lock is held, so its heartbeat decides. What it wakes up with changes nothing."""
-    options = {"heartbeat_interval": "100ms", "stale_after": "1s"}
+    options = {"heartbeat_interval": "100ms", "stale_after": "4s"}
     async with Supervisor(tmp_path, durability=durability, **options) as supervisor:
         workers = [supervisor.start(), supervisor.start()]
         ids = await asyncio.gather(*map(supervisor.ready, workers))

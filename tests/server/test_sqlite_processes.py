@@ -176,9 +176,12 @@ asyncio.run(main())
 async def test_listening_costs_next_to_nothing():
     async with opened() as store:
         store.listen(lambda change: None)
-        before = time.process_time()
-        await asyncio.sleep(1.0)
-        assert time.process_time() - before < 0.05  # measured: 0.005
+        spent = []
+        for _ in range(3):  # others of this process may take some, too
+            before = time.process_time()
+            await asyncio.sleep(0.5)
+            spent.append(time.process_time() - before)
+        assert min(spent) < 0.025, spent  # measured: 0.0025
 
 
 # Proof of death

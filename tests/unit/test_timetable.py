@@ -51,6 +51,25 @@ def test_cron(cron, first, expected):
     assert ticks(Schedule(cron, tz="Europe/Rome"), first, len(expected)) == expected
 
 
+@pytest.mark.parametrize(
+    ("cron", "first", "expected"),
+    [
+        # 2:00 is 1:30 again in April, and 2:30 in October.
+        ("15 */5 * * *", "2026-04-05T00:30", ["2026-04-05T05:15:00+10:30", "2026-04-05T10:15:00+10:30"]),
+        ("15 */5 * * *", "2026-10-04T00:30", ["2026-10-04T05:15:00+11:00", "2026-10-04T10:15:00+11:00"]),
+        (
+            "45 * * * *",
+            "2026-04-05T01:00",
+            ["2026-04-05T01:45:00+11:00", "2026-04-05T01:45:00+10:30", "2026-04-05T02:45:00+10:30"],
+        ),
+        ("15 * * * *", "2026-10-04T01:00", ["2026-10-04T01:15:00+10:30", "2026-10-04T03:15:00+11:00"]),
+        ("0 35 1 * * *", "2026-10-04T01:36", ["2026-10-05T01:35:00+11:00"]),
+    ],
+)
+def test_clocks_that_change_by_half_an_hour(cron, first, expected):
+    assert ticks(Schedule(cron, tz="Australia/Lord_Howe"), first, len(expected)) == expected
+
+
 def test_every():
     assert ticks(Schedule(every="15m"), "2026-01-01T00:07", 2) == [
         "2026-01-01T00:15:00+00:00",
@@ -59,15 +78,19 @@ def test_every():
 
 
 CRONS = st.sampled_from(
-    ["* * * * *", "30 2 * * *", "*/30 2 * * *", "0 2,3 * * *", "15 */5 * * *", "0 0 29 2 *", "0 12 1 */3 *",
-     "59 23 L * *", "0 3 * * 0#1"]
+    ["* * * * *", "30 2 * * *", "*/30 2 * * *", "0 2,3 * * *", "15 */5 * * *", "45 * * * *", "0 35 1 * * *",
+     "0 0 29 2 *", "0 12 1 */3 *", "59 23 L * *", "0 3 * * 0#1"]
 )  # fmt: skip
 ZONES = st.sampled_from(
     ["UTC", "Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia",
      "America/Havana"]
 )  # fmt: skip
 # Around the hours in which clocks change, too.
-CHANGES = [dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC), dt.datetime(2026, 10, 25, 1, tzinfo=dt.UTC)]
+CHANGES = [
+    dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC),
+    dt.datetime(2026, 10, 25, 1, tzinfo=dt.UTC),
+    *(dt.datetime(2026, month, day, 15, 0, tzinfo=dt.UTC) for month, day in ((4, 4), (10, 3))),  # Lord Howe's
+]
 NEAR = st.builds(
     lambda change, hours: change.timestamp() + 3600 * hours, st.sampled_from(CHANGES), st.floats(-30, 30)
 )

@@ -381,8 +381,8 @@ class TestCompression:
             start_new_session=True,
         )
         with process:
-            while "compressing" not in process.stderr.readline():
-                pass
+            while "compressing" not in (line := process.stderr.readline()):
+                assert line, "it has ended"
             time.sleep(1)
             process.send_signal(number)
             told = process.communicate(timeout=15)[1]  # ends when no process holds the pipe

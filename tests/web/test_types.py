@@ -37,8 +37,13 @@ MISTAKES = [
 
 def test_a_page_is_understood_and_mistakes_are_told(full, tmp_path):
     """All pages at once: the compiler takes seconds to start."""
-    done = run(*TSC, "--project", ROOT)  # the declarations of now
+    done = run(*TSC, "--project", ROOT, "--outDir", tmp_path / "types")  # the declarations of now
     assert done.returncode == 0, done.stdout
+    for new in (tmp_path / "types").rglob("*.d.mts"):  # at once: other tests build from the same tree
+        old = ROOT / "web/types" / new.relative_to(tmp_path / "types")
+        if not old.exists() or old.read_bytes() != new.read_bytes():
+            old.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(old)
     shutil.copytree(full, tmp_path / "durable")
     build(Plan(tmp_path / "durable", pyodide=PYODIDE, brotli=False))
     pages = ["good.mts"]

@@ -98,8 +98,9 @@ async function executing(name) {
 
 test("who waits for the result reads nothing while steps are stored", async (t) => {
   const { tab, run, step, end } = await executing("quiet");
+  const looked = new Promise((resolve) => run.addEventListener("status", resolve, { once: true }));
   const result = run.result();
-  await settled();
+  await looked;
   const reads = [t.mock.method(tab.store, "get_run"), t.mock.method(tab.store, "read_events")];
   for (let i = 0; i < 20; i++) await step();
   await settled();
