@@ -11,6 +11,8 @@ from durable_lite.testing import tabs
 from e2e.durable_site import DurableSite
 
 QUICK = {"heartbeatInterval": "500ms", "staleAfter": "2s", "durability": "relaxed"}
+# For tabs that execute while others lead, and all the time: a busy machine may stand still for a second.
+BUSY, NEVER = "5s", "60s"
 
 
 async def opened(context: BrowserContext, site: DurableSite, **options: Any) -> Page:

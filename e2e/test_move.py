@@ -10,7 +10,7 @@ from playwright.async_api import Page
 from durable_lite import Durable, Run
 from durable_lite.testing import tabs
 from e2e.durable_site import serve
-from e2e.tab import begun, ended, events, interrupted, opened, row, trigger, types
+from e2e.tab import NEVER, begun, ended, events, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(120)
 STEPS = 12
@@ -60,7 +60,7 @@ async def test_half_done_on_cpython_it_goes_on_in_the_tab(suspendable_context, s
         assert STEPS // 2 <= done < STEPS
         assert (await run.refresh()).status == "MOVED"
 
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=NEVER)
         assert await page.evaluate("tab.status.stage") == "idle"
         assert await taken_in(page, document) == run.id
         found = await ended(page, run.id)
@@ -85,7 +85,7 @@ async def test_half_done_on_cpython_it_goes_on_in_the_tab(suspendable_context, s
 
 async def test_half_done_in_the_tab_it_goes_on_on_cpython(suspendable_context, site, server):
     async with suspendable_context() as context, server as app:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=NEVER)
         run = await trigger(page, "tours", **payload(site, "in"))
         await begun(site, "in", STEPS // 2)
         document = await exported(page, run)
@@ -102,7 +102,7 @@ async def test_half_done_in_the_tab_it_goes_on_on_cpython(suspendable_context, s
 
 async def test_asleep_and_in_back_off_it_goes_to_and_fro(suspendable_context, site, server):
     async with suspendable_context() as context, server as app:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=NEVER)
         run = await trigger(page, "rests", **payload(site, "rest", seconds=0))
 
         async def waits() -> bool:

@@ -8,9 +8,9 @@ from playwright.async_api import Page
 
 from durable_lite.testing import tabs
 from e2e.durable_site import serve
-from e2e.tab import begun, ended, events, executes, interrupted, opened, row, trigger, types
+from e2e.tab import BUSY, NEVER, begun, ended, events, executes, interrupted, opened, row, trigger, types
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(150)
 STEPS = 15  # of a fifth of a second: the levers are pulled in the fifth, and take effect long before the last
 
 
@@ -22,7 +22,7 @@ def site(built):
 
 async def test_a_run_in_a_tab(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=NEVER)
         assert await page.evaluate("tab.status.stage") == "idle"
         run = await trigger(page, "pages", name="a", steps=5)
         found = await ended(page, run)
@@ -59,7 +59,7 @@ async def test_a_long_freeze_and_nobody_else(suspendable_context, site):
         run = await trigger(page, "pages", name="long", steps=STEPS, seconds=0.2)
         await begun(site, "long", 4)
         await tabs.freeze(page, behind=other)
-        await asyncio.sleep(2.5)  # beyond staleAfter
+        await asyncio.sleep(6)  # far beyond staleAfter: the worker may stand still some time after the page
         before = len(site.executed("long"))
         await tabs.thaw(page)
         found = await ended(other, run)
@@ -76,10 +76,10 @@ async def test_a_long_freeze_and_nobody_else(suspendable_context, site):
 
 async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=BUSY)
         run = await trigger(page, "pages", name="two", steps=STEPS, seconds=0.2)
         await begun(site, "two", 0)
-        other = await opened(context, site)
+        other = await opened(context, site, staleAfter=BUSY)
         await begun(site, "two", 4)
         await tabs.freeze(page, behind=other)
         await ended(other, run)
@@ -95,10 +95,10 @@ async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, si
 @pytest.mark.parametrize("how", ["close", "crash", "kill", "navigate"])
 async def test_a_second_tab_takes_over_from_one_that_is_gone(suspendable_context, site, how):
     async with suspendable_context() as context:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=BUSY)
         run = await trigger(page, "pages", name=how, steps=20, seconds=0.2)
         await begun(site, how, 0)
-        other = await opened(context, site)
+        other = await opened(context, site, staleAfter=BUSY)
         await begun(site, how, 4)
         if how == "close":
             await page.close()
@@ -115,12 +115,12 @@ async def test_a_second_tab_takes_over_from_one_that_is_gone(suspendable_context
 
 async def test_a_page_that_is_loaded_again_goes_on_at_once(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site, staleAfter="30s")
+        page = await opened(context, site, staleAfter="100s")
         run = await trigger(page, "pages", name="reload", steps=STEPS, seconds=0.2)
         await begun(site, "reload", 4)
         await page.reload()
         await tabs.until(lambda: page.evaluate("window.ready"), why="the tab is open again")
-        await ended(page, run, timeout=20)
+        await ended(page, run, timeout=60)
         interrupted(site, "reload", STEPS)
 
 
@@ -139,14 +139,14 @@ async def test_away_and_back_through_the_cache_of_pages(suspendable_context, sit
 
 async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, site):
     async with suspendable_browser() as browser:
-        page = await opened(browser.context, site, staleAfter="30s")
+        page = await opened(browser.context, site, staleAfter="100s")
         run = await trigger(page, "pages", name="browser", steps=STEPS, seconds=0.2)
         await begun(site, "browser", 6)
         done = sum(site.executed("browser", "end"))
         await browser.kill()
         context = await browser.reopen()
-        page = await opened(context, site, staleAfter="30s")
-        await ended(page, run, timeout=20)
+        page = await opened(context, site, staleAfter="100s")
+        await ended(page, run, timeout=60)
         assert (await row(page, run))["generation"] == 3  # claimed, stale, claimed
         interrupted(site, "browser", STEPS)
         assert done >= 6
@@ -156,18 +156,18 @@ async def test_a_browser_that_is_killed_and_started_again(suspendable_browser, s
 async def test_a_machine_that_sleeps(suspendable_context, site, heir):
     """No event, and the lock stays held: only the heartbeat tells."""
     async with suspendable_context() as context:
-        pages = [await opened(context, site)]
+        pages = [await opened(context, site, staleAfter=BUSY)]
         if heir == "with Python":
-            pages.append(await opened(context, site))
+            pages.append(await opened(context, site, staleAfter=BUSY))
             await executes(pages[0], pages[1])
             await executes(pages[1], pages[0])
         run = await trigger(pages[0], "pages", name="sleep", steps=30, seconds=0.2)
         await begun(site, "sleep", 4)
         leads = [await page.evaluate("tab.leads") for page in pages]
         asleep = pages.pop(leads.index(True))
-        other = pages[0] if pages else await opened(context, site)
+        other = pages[0] if pages else await opened(context, site, staleAfter=BUSY)
         async with tabs.machine_asleep(asleep):
-            await tabs.until(lambda: other.evaluate("tab.leads"), timeout=10, why="the lock is stolen")
+            await tabs.until(lambda: other.evaluate("tab.leads"), timeout=20, why="the lock is stolen")
             await ended(other, run)
         await asyncio.sleep(1)
         interrupted(site, "sleep", 30)
@@ -176,7 +176,7 @@ async def test_a_machine_that_sleeps(suspendable_context, site, heir):
 
 async def test_a_hidden_tab_goes_on(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site)
+        page = await opened(context, site, staleAfter=NEVER)
         other = await opened(context, site, worker=False)
         await tabs.hide(page, behind=other)
         run = await trigger(page, "naps", name="hidden", seconds=2)
