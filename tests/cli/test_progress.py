@@ -93,14 +93,14 @@ class TestFrames:
     def test_a_countdown(self, width):
         shown = Shown(width=width)
         shown.told(EventType.WAITING, ready_at=NOW + 60, waits=["pause-3"])
-        shown.looked(status="WAITING", ready_at=time.time() + 42.9)
+        shown.looked(status="WAITING", ready_at=time.time() + 42.4)
         assert re.search(r"waiting for pause-3: 4[0-2]s left", shown.frame[1])
 
     def test_a_retry(self, width):
         shown = Shown(width=width)
         error = {"type": "ValueError", "message": "\x1b[2Jno"}
         shown.told(EventType.RETRYING, ready_at=NOW + 60, error=error, attempt=2)
-        shown.looked(status="WAITING", ready_at=time.time() + 42.9)
+        shown.looked(status="WAITING", ready_at=time.time() + 42.4)
         assert re.search(r"failed, trying again: 4[0-2]s left", shown.frame[1])
 
     def test_hostile_text(self, width):
