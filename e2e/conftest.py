@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
 from durable_lite.testing.tabs import SuspendableBrowser
 from e2e.site import Site, serve
@@ -16,6 +17,8 @@ from tests.harness import alone
 __all__ = ["pytest_pyfunc_call"]
 
 CACHE = Path(__file__).parents[1] / ".cache" / "e2e"
+
+expect.set_options(timeout=20_000)  # what a server tells of comes with its workers' beats
 
 pytest_plugins = ["durable_lite.testing.tabs.plugin"]
 

@@ -24,8 +24,6 @@ MISSING = r"404 \(Not Found\)"
 GONE = r"net::ERR_"
 FIRST = {"page-0", "page-0/fetch", "page-0/save"}
 
-expect.set_options(timeout=20_000)  # what a server tells of comes with its workers' beats
-
 
 @pytest.fixture
 def serve(tmp_path):
