@@ -11,7 +11,7 @@ TESTS = tests/unit tests/conformance tests/browser \
 	$(addprefix tests/engine/test_,$(addsuffix .py,connections due_while_suspending failures limits steps stops suspension telling versions webhooks))
 # Of those in Chromium what there is time for in `make test`: all that happens to a tab with a run, and the dashboard.
 IN_CHROMIUM = e2e
-test: IN_CHROMIUM = $(addprefix e2e/test_,$(addsuffix .py,random dashboard_server tab policy quota move demo))
+test: IN_CHROMIUM = $(addprefix e2e/test_,$(addsuffix .py,random runs_element dashboard_server tab policy quota move demo))
 # One pytest a core; the slow tests are handed out one by one.
 AT_ONCE = -n auto --maxprocesses 4 --maxschedchunk 1
 # On CPython one more: many wait for processes.

@@ -18,7 +18,7 @@ const WORDS = { kept: "from checkpoint" };
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
-:host { display: block; color-scheme: light dark; container-type: inline-size; font: 0.9375rem/1.45 system-ui, sans-serif;
+:host { display: block; container-type: inline-size; font: 0.9375rem/1.45 system-ui, sans-serif;
   --line: light-dark(#dfe4ea, #333c47); --soft: light-dark(#566270, #9fadbb); --accent: light-dark(#1d5fd0, #79aaff);
   --good: light-dark(#14713d, #5fd28f); --bad: light-dark(#b3261e, #ff9a8f); --warn: light-dark(#8a5300, #f0b95c) }
 [hidden] { display: none !important }
@@ -47,7 +47,7 @@ h3, pre, li { overflow-wrap: anywhere }
 p, pre, ol { margin: 0.4rem 0 }
 pre { white-space: pre-wrap; color: var(--bad) }
 ol { max-height: 18rem; overflow: auto; padding: 0; border: 1px solid var(--line); border-radius: 0.4rem }
-li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem }
+li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem; content-visibility: auto; contain-intrinsic-block-size: auto 1.45em }
 li :first-child { flex: 1 }
 li :last-child { min-width: 4.5em; text-align: end }
 [part=log] :empty { display: none }
@@ -98,8 +98,9 @@ function clock(at) {
 
 /** Put the children in this order, moving only what is elsewhere. @param {Element} parent @param {Element[]} wanted */
 function arrange(parent, wanted) {
+  const stay = new Set(wanted); // the others go first: else one that leaves from the top moves all below it
+  for (const node of [...parent.children]) if (!stay.has(node)) node.remove();
   wanted.forEach((node, i) => parent.children[i] === node || parent.insertBefore(node, parent.children[i] ?? null));
-  while (parent.children.length > wanted.length) parent.lastElementChild?.remove();
 }
 
 class Row {

@@ -8,6 +8,7 @@ import { decode } from "./values.mjs";
 const PAUSE = 100; // ms between two looks at a run's steps
 const BATCH = 1000; // events
 const MOST = 1000; // children
+const PAST = 1000; // steps whose end is remembered
 
 /** A run ended without a result; `status` and `error` (type, message) say how. */
 export class RunFailed extends DurableError {
@@ -41,6 +42,8 @@ export class Run extends EventTarget {
     /** @type {(() => void) | null} */
     this.unwatch = null;
     this.seq = 0;
+    /** @type {Set<string>} paths of completed steps, the newest ones */
+    this.past = new Set();
     this.shown = { status: "", progress: "" };
     /** @type {Promise<void> | null} */
     this.reading = null;
@@ -224,11 +227,18 @@ export class Run extends EventTarget {
 
   /** @param {{type: string, data: any}} event */
   tell(event) {
-    if (event.type === "run.progress") {
-      this.shown.progress = JSON.stringify(event.data);
-      this.emit("progress", event.data);
-    } else if (event.type.startsWith("step.")) this.emit("step", event);
-    else if (event.type === "run.log") this.emit("log", event.data);
+    const { type, data } = event;
+    // What is live and what is stored come by two ways: of a short step the end may be heard before its start.
+    if (type === "step.started" && this.past.has(data.path)) return;
+    if (type === "step.completed") {
+      this.past.add(data.path);
+      if (this.past.size > PAST) this.past.delete(/** @type {string} */ (this.past.values().next().value));
+    }
+    if (type === "run.progress") {
+      this.shown.progress = JSON.stringify(data);
+      this.emit("progress", data);
+    } else if (type.startsWith("step.")) this.emit("step", event);
+    else if (type === "run.log") this.emit("log", data);
     this.emit("event", event);
   }
 

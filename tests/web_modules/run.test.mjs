@@ -124,3 +124,25 @@ test("who hears of steps hears of each, with fewer reads than steps, also of tho
   assert(reads.mock.callCount() < 10, `${reads.mock.callCount()} reads`);
   await tab.close();
 });
+
+test("of a step whose end was told the start isn't told any more", async () => {
+  const { tab, run, step, end } = await executing("late");
+  const heard = [];
+  run.addEventListener("step", ({ detail }) => heard.push(`${detail.type} ${detail.data.path}`));
+  const begins = (path) => {
+    const detail = { run_id: run.id, seq: null, at: 0, type: "step.started", data: { path } };
+    tab.dispatchEvent(new CustomEvent("event", { detail }));
+  };
+  begins("step-3");
+  await step();
+  const result = run.result();
+  while (heard.at(-1) !== "step.completed step-3") await settled();
+  begins("step-3"); // it took another way
+  begins("step-4");
+  await step();
+  await end();
+  await result;
+  const told = ["step.started step-3", "step.completed step-3", "step.started step-4", "step.completed step-4"];
+  assert.deepEqual(heard, told);
+  await tab.close();
+});
