@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -140,6 +141,6 @@ def clean(text: str) -> str:
 
 
 def _field(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value  # JSON has no infinity
     return clean(str(value)[:_MESSAGE_LIMIT])

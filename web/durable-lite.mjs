@@ -286,6 +286,7 @@ export class Tab extends EventTarget {
     while (this.lookAgain && !this.closed) {
       this.lookAgain = false;
       const outlook = await this.store.outlook(this.jobs).catch(() => null);
+      if (this.closed) return;
       if (!outlook) {
         this.wake(5); // the store is down for the moment: whoever leads, leads on
         continue;
@@ -296,10 +297,12 @@ export class Tab extends EventTarget {
       const stale = leases.some((lease) => this.isLate(lease));
       const ready = due === null ? Infinity : due + (this.jobs ? 0 : HEAD_START);
       const ripe = claimable || ready <= at || stale || !(await this.declared());
+      if (this.closed) return; // else it would have the lock for ever
       this.leader.want(ripe || locked);
       if (this.leader.leads && (ripe || locked)) this.host.boot();
       const soon = leases.length ? this.options.heartbeatInterval : Infinity;
-      this.wake(Math.min(soon, Math.max(0, ready - at)));
+      // What is due already and not taken up may wait for long: for a worker that is full, or that can't start.
+      this.wake(Math.min(soon, ready > at ? ready - at : this.options.heartbeatInterval));
     }
   }
 

@@ -42,14 +42,18 @@ export class Run extends EventTarget {
     /** @type {(() => void) | null} */
     this.unwatch = null;
     this.seq = 0;
-    /** @type {Set<string>} paths of completed steps, the newest ones */
-    this.past = new Set();
+    /** @type {Map<string, number>} when steps have ended, the newest ones; by path */
+    this.past = new Map();
     this.shown = { status: "", progress: "" };
+    /** The generation whose progress was heard as it happened; null: not known yet. @type {number | null | undefined} */
+    this.ahead = undefined;
     /** @type {Promise<void> | null} */
     this.reading = null;
     this.again = false;
     /** Whether anybody wants to know of each step, not only how it ends. */
     this.close_up = false;
+    this.waiting = 0; // for its end
+    this.listened = false; // by anybody else
     this.timer = 0;
   }
 
@@ -107,12 +111,16 @@ export class Run extends EventTarget {
     const lose = (/** @type {any} */ { detail }) => reject(detail);
     const give_up = () => reject(signal?.reason);
     signal?.addEventListener("abort", give_up);
-    this.addEventListener("gone", lose);
-    this.addEventListener("status", hear);
+    super.addEventListener("gone", lose);
+    super.addEventListener("status", hear);
+    this.waiting += 1;
+    if (!this.unwatch) this.watch();
     return promise.finally(() => {
       this.removeEventListener("gone", lose);
       this.removeEventListener("status", hear);
       signal?.removeEventListener("abort", give_up);
+      this.waiting -= 1;
+      if (!this.waiting && !this.listened) this.close(); // a page may wait for thousands
     });
   }
 
@@ -149,6 +157,7 @@ export class Run extends EventTarget {
   /** Watch while anybody listens. @type {EventTarget["addEventListener"]} */
   addEventListener(type, listener, options) {
     super.addEventListener(type, listener, options);
+    this.listened = true;
     const close_up = type !== "status" && type !== "gone";
     if (this.unwatch && close_up && !this.close_up) this.read(); // what was passed over so far
     this.close_up ||= close_up;
@@ -214,9 +223,10 @@ export class Run extends EventTarget {
         if (!this.source.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
         return;
       }
-      if (this.row?.progress && this.row.progress !== this.shown.progress) {
-        this.shown.progress = this.row.progress;
-        this.emit("progress", this.progress);
+      if (this.row?.progress && !this.isAhead(this.row)) {
+        const stored = JSON.stringify(this.progress);
+        if (stored !== this.shown.progress) this.emit("progress", this.progress);
+        this.shown.progress = stored;
       }
       if (this.row && this.row.status !== this.shown.status) {
         this.shown.status = this.row.status;
@@ -225,17 +235,26 @@ export class Run extends EventTarget {
     }
   }
 
-  /** @param {{type: string, data: any}} event */
+  /** Whether what was heard is newer than what is stored, which comes with a beat. @param {Row} row */
+  isAhead({ status, generation }) {
+    if (status !== "EXECUTING" || this.ahead === undefined) return false;
+    this.ahead ??= generation;
+    return this.ahead === generation;
+  }
+
+  /** @param {{type: string, at: number, data: any}} event */
   tell(event) {
-    const { type, data } = event;
+    const { type, at, data } = event;
     // What is live and what is stored come by two ways: of a short step the end may be heard before its start.
-    if (type === "step.started" && this.past.has(data.path)) return;
-    if (type === "step.completed") {
-      this.past.add(data.path);
-      if (this.past.size > PAST) this.past.delete(/** @type {string} */ (this.past.values().next().value));
+    if (type === "step.started" && at <= (this.past.get(data.path) ?? -Infinity)) return;
+    if (type === "step.completed" || type === "step.failed") {
+      this.past.delete(data.path); // so that it is the newest
+      this.past.set(data.path, at);
+      if (this.past.size > PAST) this.past.delete(/** @type {string} */ (this.past.keys().next().value));
     }
     if (type === "run.progress") {
       this.shown.progress = JSON.stringify(data);
+      this.ahead = this.row?.status === "EXECUTING" ? this.row.generation : null;
       this.emit("progress", data);
     } else if (type.startsWith("step.")) this.emit("step", event);
     else if (type === "run.log") this.emit("log", data);

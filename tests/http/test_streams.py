@@ -101,7 +101,7 @@ class TestOfOneRun:
                         progress.append(event)
             assert (lines[0].id, lines[0].data["seq"]) == (None, None)
             assert lines[0].data["data"]["message"] == "</script>\u2028 line\nbreak"
-            assert lines[0].data["data"]["fields"] == {"ratio": None}
+            assert lines[0].data["data"]["fields"] == {"ratio": "nan"}
             assert progress[0].data["data"]["current"] == 1
 
     async def test_a_payload_is_told_once(self, streaming):

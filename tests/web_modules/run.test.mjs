@@ -125,24 +125,76 @@ test("who hears of steps hears of each, with fewer reads than steps, also of tho
   await tab.close();
 });
 
+/** What the worker tells as it happens. */
+function live(tab, run, type, data, at = Date.now() / 1000) {
+  tab.dispatchEvent(new CustomEvent("event", { detail: { run_id: run.id, seq: null, at, type, data } }));
+}
+
+test("progress that was heard isn't taken back by what was stored with the last beat", async () => {
+  const { tab, run, step, end } = await executing("ahead");
+  const { generation } = (await tab.run(run.id).refresh()).row;
+  const heard = [];
+  run.addEventListener("progress", ({ detail }) => heard.push(detail.current));
+  run.addEventListener("step", () => {}); // it reads after each
+  const beat = async (current) => {
+    const progress = `{"current": ${current}, "total": 9, "message": null}`;
+    const told = { run_id: run.id, generation, executed: 0, progress, metadata: null, logs: [] };
+    await tab.store.beat("w", [told], Date.now() / 1000);
+  };
+  const result = run.result();
+  await beat(1);
+  await step();
+  while (heard.at(-1) !== 1) await settled();
+  live(tab, run, "run.progress", { current: 2, total: 9, message: null });
+  live(tab, run, "run.progress", { current: 3, total: 9, message: null });
+  await step();
+  const reads = run.reading;
+  await settled();
+  await reads;
+  await beat(3);
+  await end();
+  assert.equal(await result, 7);
+  assert.deepEqual(heard, [1, 2, 3]);
+  await tab.close();
+});
+
+test("who has waited for a result watches no longer, unless somebody listens", async () => {
+  for (const listens of [false, true]) {
+    const { tab, run, end } = await executing(`leak-${listens}`);
+    if (listens) run.addEventListener("status", () => {});
+    const given_up = new AbortController();
+    const results = [run.result(), run.result(), run.result({ signal: given_up.signal })];
+    await settled();
+    given_up.abort(new Error("enough"));
+    await assert.rejects(results[2], /enough/);
+    assert(run.unwatch, "the others wait");
+    await end();
+    assert.deepEqual(await Promise.all(results.slice(0, 2)), [7, 7]);
+    assert.equal(Boolean(run.unwatch), listens);
+    await tab.close();
+  }
+});
+
 test("of a step whose end was told the start isn't told any more", async () => {
   const { tab, run, step, end } = await executing("late");
   const heard = [];
   run.addEventListener("step", ({ detail }) => heard.push(`${detail.type} ${detail.data.path}`));
-  const begins = (path) => {
-    const detail = { run_id: run.id, seq: null, at: 0, type: "step.started", data: { path } };
-    tab.dispatchEvent(new CustomEvent("event", { detail }));
-  };
+  const begins = (path, at = 0) => live(tab, run, "step.started", { path }, at);
   begins("step-3");
   await step();
   const result = run.result();
   while (heard.at(-1) !== "step.completed step-3") await settled();
   begins("step-3"); // it took another way
   begins("step-4");
+  live(tab, run, "step.failed", { path: "step-4" }, 7);
+  begins("step-4", 6);
+  begins("step-4", 8); // tried again
   await step();
   await end();
   await result;
-  const told = ["step.started step-3", "step.completed step-3", "step.started step-4", "step.completed step-4"];
-  assert.deepEqual(heard, told);
+  assert.deepEqual(heard, [
+    ...["step.started step-3", "step.completed step-3", "step.started step-4", "step.failed step-4"],
+    ...["step.started step-4", "step.completed step-4"],
+  ]);
   await tab.close();
 });

@@ -113,6 +113,36 @@ test("nor does it look at what is triggered at once, unless its timers may be la
   document.visibilityState = "visible";
 });
 
+test("what is due and isn't taken up is looked at once in a heartbeat, not all the time", async () => {
+  const one = tab({ claimable: false, due: Date.now() / 1000 - 60, leases: [] });
+  one.look();
+  await settled();
+  for (const looks of [2, 2, 3, 3, 4]) { // twice at first: as it leads now
+    assert.equal(one.seen.looks, looks);
+    await passes(500 * one.options.heartbeatInterval + 1); // half of it
+  }
+  await one.close();
+});
+
+test("one that is closed while it looks takes no lock, and starts no Python", async () => {
+  for (const slow of ["outlook", "declared"]) {
+    const one = tab(WORK);
+    const { promise, resolve } = Promise.withResolvers();
+    if (slow === "outlook") one.store.outlook = () => promise;
+    else {
+      one.store.outlook = async () => NOTHING;
+      one.declared = () => promise.then(() => false);
+    }
+    one.look();
+    await settled();
+    const closed = one.close();
+    resolve(WORK);
+    await closed;
+    await settled();
+    assert.deepEqual([one.leads, one.leader.wanted, one.seen.boots], [false, false, 0], slow);
+  }
+});
+
 test("mere steps are nothing to look at", async () => {
   const one = tab(WORK);
   one.changed([{ run_id: "r", claimable: false, step: true }]);
