@@ -90,7 +90,7 @@ async def _timeline(asked):
 async def _logs(asked):
     run_id = await asked.run_of("done", {"org": "acme"})
     [line] = (await asked.ask("runs.logs", id=run_id)).json()["logs"]
-    assert (line["message"], line["fields"]) == ("all pages", {"rows": 1, "ratio": "inf"})  # JSON has no such number
+    assert (line["message"], line["fields"]) == ("all pages", {"rows": 1, "ratio": "inf"})
 
 
 async def _events(asked):
