@@ -161,6 +161,7 @@ def show(run_id: str, db: Database, traceback: bool, in_time: bool, limit: int |
         async with opened(db) as store, Durable(store, worker=False) as app:
             row = await find_run(store, run_id)
             steps, logs = await app.steps(row.id), await app.logs(row.id)
+            steps.sort(key=lambda step: step.started_at)  # waits have no other place
             events = await stored_events(store, row.id)
             last = slice(-limit if limit else None, None)
             if in_time:

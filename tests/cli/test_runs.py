@@ -10,6 +10,16 @@ import pytest
 from durable_lite.cli import options
 from tests.cli.support import invoke, one_line, parsed, succeed, with_app, write_jobs
 
+ROUNDS = """
+from durable_lite import Context, job
+
+@job
+async def rounds(ctx: Context) -> None:
+    for number in range(4):
+        await ctx.step(f"step-{number}", str, number)
+        await ctx.sleep(f"pause-{number}", "1ms")
+"""
+
 
 @pytest.fixture
 def many(jobs, db):
@@ -112,6 +122,12 @@ class TestShow:
         told = parsed("runs", "show", failed, "--db", db, "--limit", 1)
         assert [step["path"] for step in told["steps"]] == ["bad"]
         assert [event["type"] for event in told["events"]] == ["run.failed"]
+
+    def test_the_last_ones_are_those_that_began_last_waits_too(self, tmp_path, db):
+        jobs = write_jobs(tmp_path, ROUNDS, "rounds.py")
+        run_id = parsed("run", f"{jobs}:rounds", "--db", db)["id"]
+        told = parsed("runs", "show", run_id, "--db", db, "--limit", 3)
+        assert [step["path"] for step in told["steps"]] == ["pause-2", "step-3", "pause-3"]
 
     def test_logs(self, jobs, db):
         run_id = parsed("run", f"{jobs}:flaky", "--db", db)["id"]
