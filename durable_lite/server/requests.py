@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "json_response"]
 
+logger = logging.getLogger("durable_lite")
+
+_PATIENCE = 30.0  # seconds for hooks that are asked again
 _DEEP = 200  # levels of JSON
 _DROPPED = 16 << 20  # bytes of a body: who still sends doesn't hear an answer
 _run_ids = re.compile(r"\brun ([0-9a-z]{26})\b").findall
@@ -95,9 +100,13 @@ class Dispatcher:
     async def _may_go_on(self, operation: Operation, call: Call) -> bool:
         """Whether who follows may do so still, and sees the same as before."""
         try:
-            again = replace(call, access=await self._policy.access(call.request))
-            await _authorise(operation, again)
+            async with asyncio.timeout(_PATIENCE):
+                again = replace(call, access=await self._policy.access(call.request))
+                await _authorise(operation, again)
         except (Refused, RunNotFound):
+            return False
+        except Exception:
+            logger.exception("a stream ends, as nobody can say whether it may go on")
             return False
         return operation.on is not On.RUNS or again.filter == call.filter
 

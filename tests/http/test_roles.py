@@ -9,7 +9,7 @@ import pytest
 
 from durable_lite.records import RunFilter
 from durable_lite.run import Run
-from durable_lite.server import NewTrigger, sse
+from durable_lite.server import NewTrigger, requests, sse
 from durable_lite.server.application import OPERATIONS
 from durable_lite.server.operation import On
 from tests.http.following import follow
@@ -311,12 +311,16 @@ class TestStreamsAreAskedAgain:
                 [page] = await follower.until("page")
                 assert page.data["ids"] == []
 
-    async def test_a_hook_that_breaks_ends_it(self, streaming, caplog):
+    @pytest.mark.parametrize("how", ["raises", "hangs"])
+    async def test_a_hook_that_breaks_ends_it(self, streaming, caplog, monkeypatch, how):
+        monkeypatch.setattr(requests, "_PATIENCE", 0.05)
         broken = False
 
-        def may(*_):
-            if broken:
+        async def may(*_):
+            if broken and how == "raises":
                 raise OSError("the hook's database is gone")
+            if broken:
+                await asyncio.sleep(3600)
             return True
 
         async with streaming(worker=False, authenticate=who, authorize=may) as (app, _, url):
@@ -324,3 +328,5 @@ class TestStreamsAreAskedAgain:
                 await follower.until("page")
                 broken = True
                 assert await follower.next() is None
+        [record] = [one for one in caplog.records if one.name == "durable_lite"]
+        assert "nobody can say whether it may go on" in record.message
