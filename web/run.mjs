@@ -45,8 +45,6 @@ export class Run extends EventTarget {
     /** @type {Map<string, number>} when steps have ended, the newest ones; by path */
     this.past = new Map();
     this.shown = { status: "", progress: "" };
-    /** The generation whose progress was heard as it happened; null: not known yet. @type {number | null | undefined} */
-    this.ahead = undefined;
     /** @type {Promise<void> | null} */
     this.reading = null;
     this.again = false;
@@ -223,23 +221,15 @@ export class Run extends EventTarget {
         if (!this.source.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
         return;
       }
-      if (this.row?.progress && !this.isAhead(this.row)) {
-        const stored = JSON.stringify(this.progress);
-        if (stored !== this.shown.progress) this.emit("progress", this.progress);
-        this.shown.progress = stored;
+      if (this.row?.progress && this.row.progress !== this.shown.progress) {
+        this.shown.progress = this.row.progress;
+        this.emit("progress", this.progress);
       }
       if (this.row && this.row.status !== this.shown.status) {
         this.shown.status = this.row.status;
         this.emit("status", this.row.status);
       }
     }
-  }
-
-  /** Whether what was heard is newer than what is stored, which comes with a beat. @param {Row} row */
-  isAhead({ status, generation }) {
-    if (status !== "EXECUTING" || this.ahead === undefined) return false;
-    this.ahead ??= generation;
-    return this.ahead === generation;
   }
 
   /** @param {{type: string, at: number, data: any}} event */
@@ -254,7 +244,6 @@ export class Run extends EventTarget {
     }
     if (type === "run.progress") {
       this.shown.progress = JSON.stringify(data);
-      this.ahead = this.row?.status === "EXECUTING" ? this.row.generation : null;
       this.emit("progress", data);
     } else if (type.startsWith("step.")) this.emit("step", event);
     else if (type === "run.log") this.emit("log", data);

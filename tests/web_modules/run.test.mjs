@@ -130,34 +130,6 @@ function live(tab, run, type, data, at = Date.now() / 1000) {
   tab.dispatchEvent(new CustomEvent("event", { detail: { run_id: run.id, seq: null, at, type, data } }));
 }
 
-test("progress that was heard isn't taken back by what was stored with the last beat", async () => {
-  const { tab, run, step, end } = await executing("ahead");
-  const { generation } = (await tab.run(run.id).refresh()).row;
-  const heard = [];
-  run.addEventListener("progress", ({ detail }) => heard.push(detail.current));
-  run.addEventListener("step", () => {}); // it reads after each
-  const beat = async (current) => {
-    const progress = `{"current": ${current}, "total": 9, "message": null}`;
-    const told = { run_id: run.id, generation, executed: 0, progress, metadata: null, logs: [] };
-    await tab.store.beat("w", [told], Date.now() / 1000);
-  };
-  const result = run.result();
-  await beat(1);
-  await step();
-  while (heard.at(-1) !== 1) await settled();
-  live(tab, run, "run.progress", { current: 2, total: 9, message: null });
-  live(tab, run, "run.progress", { current: 3, total: 9, message: null });
-  await step();
-  const reads = run.reading;
-  await settled();
-  await reads;
-  await beat(3);
-  await end();
-  assert.equal(await result, 7);
-  assert.deepEqual(heard, [1, 2, 3]);
-  await tab.close();
-});
-
 test("who has waited for a result watches no longer, unless somebody listens", async () => {
   for (const listens of [false, true]) {
     const { tab, run, end } = await executing(`leak-${listens}`);
