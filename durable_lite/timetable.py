@@ -127,18 +127,14 @@ def _simulator() -> type[CronSim]:
         def advance_hour(self) -> bool:
             if self.dt.hour in self.hours:
                 return False
-            while self.dt.hour not in self.hours:
-                self.tick(3600 - 60 * self.dt.minute - self.dt.second)
-                if self.dt.hour == 0:  # another day
-                    break
-            return True
+            self.tick(3600 - 60 * self.dt.minute - self.dt.second)
+            return True  # it looks at all of them again
 
         def advance_minute(self) -> bool:
             if self.dt.minute in self.minutes:
                 return False
-            hour = self.dt.hour
-            while self.dt.minute not in self.minutes and self.dt.hour == hour:
-                self.tick(60 - self.dt.second)
+            target = min((one for one in self.minutes if one > self.dt.minute), default=60)
+            self.tick(60 * (target - self.dt.minute) - self.dt.second)
             return True
 
     return Ticks

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..errors import Conflict, DurableError, KeyReused, RunNotFound, TokenNotFound
+from ..errors import Conflict, DurableError, KeyReused, RunNotFound, StoreError, TokenNotFound
 from ..listing import run_filter
 from ..records import RunFilter
 from ..run import Run
@@ -103,7 +103,7 @@ class Dispatcher:
             async with asyncio.timeout(_PATIENCE):
                 again = replace(call, access=await self._policy.access(call.request))
                 await _authorise(operation, again)
-        except (Refused, RunNotFound):
+        except (Refused, RunNotFound, StoreError):
             return False
         except Exception:
             logger.exception("a stream ends, as nobody can say whether it may go on")
