@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from durable_lite.testing.tabs import SuspendableBrowser
-from e2e.site import Site, serve
+from e2e.durable_site import DurableSite, serve
 from tests.conftest import pytest_pyfunc_call
 from tests.harness import alone
 
@@ -37,12 +37,6 @@ def suspendable_browser(
     return start
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serve() as site:
-        yield site
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A static build of the test jobs. It begins with the last one, which is kept in `.cache`."""
@@ -51,6 +45,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with alone(CACHE):
         build(Plan(CACHE / "site", jobs=tuple((Path(__file__).parent / "jobs").glob("*.py")), brotli=False))
         return shutil.copytree(CACHE / "site", tmp_path_factory.mktemp("static") / "site")
+
+
+@pytest.fixture
+def site(built: Path) -> Iterator[DurableSite]:
+    """The build of the test jobs, served; it is told what executes."""
+    with serve(built) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,6 @@ LOOK = """async () => {
 }"""
 SCROLL = """async () => {
     const grid = document.querySelector("durable-dashboard").shadowRoot.querySelector(".grid");
-    grid.scrollTop = 0;
     for (let still = 0; still < 60; ) {
         const before = grid.scrollTop;
         grid.scrollTop += 700;

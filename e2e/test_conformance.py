@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from e2e.durable_site import serve
 from e2e.python import PACKAGES, ROOT, run, zipped
 
 PACKAGE = ("durable_lite/**/*.py", "web/*.mjs")
@@ -57,12 +56,6 @@ async with Durable("indexeddb:guest", jobs=[greets]) as app:
 result
 """
 CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 @pytest.fixture

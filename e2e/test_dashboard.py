@@ -34,16 +34,14 @@ from e2e.dashboard import (
     traced,
     watched,
 )
-from e2e.durable_site import serve
 
 pytestmark = pytest.mark.timeout(150)
 
 
 @pytest.fixture
-def site(built):
-    with serve(built) as site:
-        site.headers["Content-Security-Policy"] = CSP
-        yield site
+def site(site):
+    site.headers["Content-Security-Policy"] = CSP
+    return site
 
 
 async def test_a_list_is_filtered_and_searched(suspendable_context, site):
@@ -273,17 +271,12 @@ async def test_ten_thousand_rows_scroll_without_a_long_task(suspendable_context,
         await filled(page, site, "rows.fill(store, 10_000)")
         await shown(page, site)
         await page.locator(".row[id]").first.wait_for()
-        longest = []
-        for _ in range(3):  # one core that others share makes a task longer, too
-            async with traced(page) as tasks:
-                seen = await page.evaluate(SCROLL)
-            assert seen["count"] == "10001"
-            assert seen["rows"] < 80
-            assert len(tasks) > 500
-            longest.append(max(tasks))
-            if longest[-1] < LONG:
-                break
-        assert min(longest) < LONG, longest
+        async with traced(page) as tasks:
+            seen = await page.evaluate(SCROLL)
+        assert seen["count"] == "10001"
+        assert seen["rows"] < 80
+        assert len(tasks) > 500
+        assert max(tasks) < LONG
 
 
 @pytest.mark.parametrize("width", [1280, 360])

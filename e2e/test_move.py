@@ -9,18 +9,11 @@ from playwright.async_api import Page
 
 from durable_lite import Durable, Run
 from durable_lite.testing import tabs
-from e2e.durable_site import serve
 from e2e.tab import NEVER, begun, ended, events, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(120)
 STEPS = 12
 ON_TAB, ON_SERVER = "emscripten", "linux"
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 @pytest.fixture

@@ -6,18 +6,11 @@ import pytest
 from playwright.async_api import Page
 
 from durable_lite.testing import tabs
-from e2e.durable_site import serve
 from e2e.tab import BUSY, NEVER, begun, ended, events, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(150)
-LONG = 4  # seconds; a hidden tab is frozen after one
+LONG = 8  # seconds; a hidden tab is frozen after one
 AWAKE = 80  # steps, of which some are left when the policy has frozen another tab
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 async def settled(page: Page, behind: Page) -> None:
@@ -61,7 +54,7 @@ async def test_without_it_the_tab_is_frozen_and_resumes_when_it_is_shown(suspend
         await tabs.hide(page, behind=observer)
         await tabs.until(lambda: tabs.frozen(page), why="Chromium's own freeze")
         at = sum(site.executed("frozen"))
-        await asyncio.sleep(2 * LONG)
+        await asyncio.sleep(LONG)
         assert sum(site.executed("frozen")) == at < 100
         assert (await row(observer, run))["status"] == "EXECUTING"  # nobody is there to see
         await tabs.show(page)
@@ -75,7 +68,7 @@ async def test_without_it_the_tab_is_frozen_and_resumes_when_it_is_shown(suspend
 
 async def test_without_it_another_tab_takes_over_after_stale_after(suspendable_context, site):
     async with suspendable_context(policy_freeze=True) as context:
-        late = {"keepAwake": False, "staleAfter": "5s"}  # both lead: a busy machine must not look dead
+        late = {"keepAwake": False, "staleAfter": BUSY}  # both lead: a busy machine must not look dead
         page = await opened(context, site, **late)
         blank = await context.new_page()
         await settled(page, blank)

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from durable_lite.testing import tabs
-from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,12 +21,6 @@ AWAIT = """id => {
   window.outcome = null;
   tab.run(id).result().then(() => "a result", error => error.name).then(name => { outcome = name; });
 }"""
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 async def told(page, type: str) -> list[dict]:

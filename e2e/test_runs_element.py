@@ -5,7 +5,6 @@ from playwright.async_api import Page
 
 from durable_lite.testing import tabs
 from e2e.dashboard import coloured, serious
-from e2e.durable_site import serve
 from e2e.tab import NEVER, ended, opened, trigger
 
 pytestmark = pytest.mark.timeout(120)
@@ -28,12 +27,6 @@ SCHEME = """scheme => {
   return [dark ? "dark" : "light", getComputedStyle(list.heading).color];
 }"""
 INK = {"light": "rgb(0, 0, 0)", "dark": "rgb(255, 255, 255)"}
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 async def shows(page: Page, steps: int) -> None:

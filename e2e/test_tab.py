@@ -7,17 +7,10 @@ import pytest
 from playwright.async_api import Page
 
 from durable_lite.testing import tabs
-from e2e.durable_site import serve
 from e2e.tab import BUSY, NEVER, begun, ended, events, executes, interrupted, opened, row, trigger, types
 
 pytestmark = pytest.mark.timeout(150)
 STEPS = 15  # of a fifth of a second: the levers are pulled in the fifth, and take effect long before the last
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 async def test_a_run_in_a_tab(suspendable_context, site):

@@ -4,7 +4,6 @@ import pytest
 from playwright.async_api import Page
 
 from durable_lite.testing import tabs
-from e2e.durable_site import serve
 from e2e.tab import begun, ended, events, opened, trigger
 
 pytestmark = pytest.mark.timeout(150)
@@ -13,12 +12,6 @@ SOON = "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1"
 TICK = "() => { window.ticks = []; setInterval(() => ticks.push(Date.now()), 100); }"
 TICKED = "since => [ticks.filter(at => at > since).length, (Date.now() - since) / 60_000]"
 STEPS, SECONDS, STALE = 60, 0.5, 3
-
-
-@pytest.fixture
-def site(built):
-    with serve(built) as site:
-        yield site
 
 
 async def throttled(page: Page) -> int:

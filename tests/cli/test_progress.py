@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import time
 
 import pytest
@@ -24,6 +23,12 @@ ROW = RunRow(
     parent_id=None, awaited=0, remaining=None, interrupted=0, concurrency_key=None, gated=0, slot=0,
     key_held=0, blocked=None, expires_at=None, debounce_key=None, debounce_until=None,
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch):
+    """The time of day stands still."""
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 class Shown:
@@ -93,15 +98,15 @@ class TestFrames:
     def test_a_countdown(self, width):
         shown = Shown(width=width)
         shown.told(EventType.WAITING, ready_at=NOW + 60, waits=["pause-3"])
-        shown.looked(status="WAITING", ready_at=time.time() + 42.4)
-        assert re.search(r"waiting for pause-3: 4[0-2]s left", shown.frame[1])
+        shown.looked(status="WAITING", ready_at=NOW + 42.4)
+        assert "waiting for pause-3: 42s left" in shown.frame[1]
 
     def test_a_retry(self, width):
         shown = Shown(width=width)
         error = {"type": "ValueError", "message": "\x1b[2Jno"}
         shown.told(EventType.RETRYING, ready_at=NOW + 60, error=error, attempt=2)
-        shown.looked(status="WAITING", ready_at=time.time() + 42.4)
-        assert re.search(r"failed, trying again: 4[0-2]s left", shown.frame[1])
+        shown.looked(status="WAITING", ready_at=NOW + 42.4)
+        assert "failed, trying again: 42s left" in shown.frame[1]
 
     def test_hostile_text(self, width):
         shown = Shown(width=width, row=ROW._replace(job="\x1b[2J[red]job"))
@@ -140,7 +145,7 @@ class TestLines:
         shown = Shown(live=False)
         for count in (2, 100):
             for index in range(count):
-                shown.told(EventType.STEP_COMPLETED, path=f"s{index}", name="f", started_at=time.time() + 60)
+                shown.told(EventType.STEP_COMPLETED, path=f"s{index}", name="f", started_at=time.time())
             shown.looked()
         assert shown.lines == ["step s0 done in 0s", "step s1 done in 0s", "100 steps done"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from durable_lite import Durable
-from durable_lite.server import asgi, streams
+from durable_lite.server import asgi, rate, streams
 from durable_lite.server.application import Server
 from tests.conformance.stores import STORES, opened
 from tests.http.following import counts, opens, says
@@ -57,3 +58,9 @@ def streaming(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
             assert not server.hub._lists
 
     return serve
+
+
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the limit on guesses, which then says exactly when to come again."""
+    monkeypatch.setattr(rate, "time", SimpleNamespace(monotonic=lambda: 1000.0))

@@ -200,11 +200,15 @@ async def test_commits_of_others_are_noticed(writer_thread):
     async with opened(writer_thread=writer_thread) as store, opened(store.path) as other:
         changed = asyncio.Event()
         stop = store.listen(lambda change: changed.set() if change.run_id is None else None)
+        delays = []
         for number in range(3):
             changed.clear()
             await create(store, f"own{number}")
             await create(other, f"r{number}")
+            began = time.monotonic()
             await asyncio.wait_for(changed.wait(), 5)
+            delays.append(time.monotonic() - began)
+        assert min(delays) < 0.2, delays  # the machine may stand still for a moment
         stop()
         changed.clear()
         await create(other, "more")
@@ -223,7 +227,7 @@ async def test_a_locked_file_does_not_block_the_event_loop(writer_thread):
             saving = asyncio.ensure_future(store.save_step("r", 1, step("a", 3)))
             for _ in range(50):
                 await asyncio.sleep(0.001)
-            assert not saving.done()  # as it would be once the loop was blocked for as long as it waits
+            assert not saving.done()  # a store that blocks the loop is done when the loop turns again
             assert (await get(store)).status == "EXECUTING"  # readers don't wait
         assert await asyncio.wait_for(saving, 20) is None
         assert paths(store.path) == {"a"}
@@ -305,7 +309,7 @@ async def test_closing_does_not_wait_for_readers():
             await create(store, "more")
             began = time.monotonic()
             await store.close()
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 1
         assert len(rows(path, "SELECT id FROM runs")) == 2
         reader.close()
 
