@@ -128,7 +128,7 @@ class Durable(Steering):
         self._executes = flag(worker, "worker")
         self._new_id = IdMaker(self.clock, self._entropy)
         self._listeners = Listeners()
-        self._open = False
+        self._open = self._paused = False
 
     # Life
 
@@ -158,7 +158,8 @@ class Durable(Steering):
                 worker.engine.offload.close()
 
     def pause(self, on: bool = True) -> None:
-        """Claim no more runs, until `pause(False)`; what executes goes on. Off when a worker starts."""
+        """Claim no more runs, until `pause(False)`; what executes goes on. Before `start` it counts, too."""
+        self._paused = on
         if self._worker is not None:
             self._worker.pause(on)
 
@@ -219,8 +220,11 @@ class Durable(Steering):
                 self._offload or default_offload(self._concurrency), self._listeners, self.connections,
                 self._fetch,
             )  # fmt: skip
-            await worker.start()
+            paused = self._paused
+            await worker.start(paused)
             self._worker = worker
+            if self._paused != paused:  # meanwhile
+                worker.pause(self._paused)
         return self._worker
 
     def asgi(self, **options: Unpack[ServerOptions]) -> Server:

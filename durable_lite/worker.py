@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .connections import Connections
@@ -69,6 +70,7 @@ class Worker:
         self.doubts = False  # the answer to a claim was lost, which may have been carried out
         self.via = "lease"
         self._look = False  # somebody did something: see who holds leases
+        self._beaten = -inf  # when, by the monotonic clock; told to look, it beats before its time
         self._stopping = self._releasing = self._paused = False
         self._unlisten: Callable[[], None] = lambda: None
         self.engine.slot_freed = self._claim_now.set
@@ -79,10 +81,11 @@ class Worker:
     def started(self) -> bool:
         return bool(self._loops)
 
-    async def start(self) -> None:
-        """Register, sweep once, and take up work. Raises what the store raises."""
+    async def start(self, paused: bool = False) -> None:
+        """Register, sweep once, and take up work, unless `paused`. Raises what the store raises."""
         if self.started:
             return
+        self._paused = paused
         self.engine.abandoned = self._stopping = self._releasing = False
         self._idle.clear()
         info = json.dumps({"jobs": sorted(self.jobs), "concurrency": self.concurrency})
@@ -99,7 +102,8 @@ class Worker:
         await self.store.set_queues(limits, self.clock.now())
         await self.ticker.start()
         self._unlisten = self.store.listen(self._hear, steps=False)
-        await self.sweeps.others()
+        if not paused:
+            await self.sweeps.others()
         self._loops = [self.spawn(self._claim_loop()), self.spawn(self._beat_loop())]
         if self.ticker.has_any:
             ticking = self.ticker.run(lambda: not self._paused and not self._stopping)
@@ -189,8 +193,8 @@ class Worker:
             self.look()
 
     def look(self) -> None:
-        """Time may have passed unnoticed: beat or sweep now, not at the next tick."""
-        self._look = True
+        """Time may have passed unnoticed, or may be about to: beat or sweep now, not at the next tick."""
+        self._look, self._beaten = True, -inf
         self._beat_now.set()
         self._claim_now.set()
         self.ticker.look()
@@ -319,7 +323,7 @@ class Worker:
     # Beats and sweeps
 
     async def _beat_loop(self) -> None:
-        beaten = swept = self.clock.monotonic()
+        self._beaten = swept = self.clock.monotonic()
         interval = self.options.heartbeat_interval
         while True:
             now = self.clock.monotonic()
@@ -330,11 +334,11 @@ class Worker:
             self.engine.awake.read()
             if any(execution.must_sweep() for execution in self.executing.values()):
                 await self.sweeps.own()
-            elif self.executing and now - beaten >= interval - TICK:
-                beaten = now
+            elif self.executing and now - self._beaten >= interval - TICK:
+                self._beaten = now
                 await self.beat()
             if not self.executing:
-                beaten = now
+                self._beaten = now
             since = now - swept
             watch = since >= min(interval, LOOK) or self.sweeps.stale_in(now) <= 0
             if not self._paused and (self._look or since >= _FALLBACK or (self.sweeps.foreign and watch)):
@@ -345,14 +349,14 @@ class Worker:
                 except StoreError as error:
                     self.engine.store_down(error, "sweep")
                     self.sweeps.foreign = True  # look again soon
-            await self.engine.until(self._beat_now, self._next_look(beaten))
+            await self.engine.until(self._beat_now, self._next_look())
             self._beat_now.clear()
 
-    def _next_look(self, beaten: float) -> float:
+    def _next_look(self) -> float:
         interval, now = self.options.heartbeat_interval, self.clock.monotonic()
         wait = _FALLBACK if self.store.announces_all else interval
         if self.executing or self._tasks:
-            wait = min(wait, max(TICK, beaten + interval - now))
+            wait = min(wait, max(TICK, self._beaten + interval - now))
         if self.sweeps.foreign and not self._paused:
             wait = min(wait, interval, LOOK, max(TICK, self.sweeps.stale_in(now)))
         return wait

@@ -72,9 +72,11 @@ export class Connection {
     if (on) {
       this.silence ??= new Promise((resolve) => (this.speak = resolve));
       this.database.rollBack();
-    } else {
+    } else if (this.silence) {
       this.silence = null;
       this.speak();
+      // What others commit isn't told to a page in the back/forward cache, nor to its worker.
+      this.tell([{ run_id: null, claimable: false }]);
     }
   }
 

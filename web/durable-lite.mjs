@@ -2,12 +2,13 @@
 
 import { Host } from "./host.mjs";
 import { IndexedDBStore } from "./indexeddb.mjs";
+import { KnownJobs } from "./known-jobs.mjs";
 import { Leader } from "./leader.mjs";
 import { follow, mustRest } from "./lifecycle.mjs";
 import { Run } from "./run.mjs";
 import { checkOptions } from "./tab-options.mjs";
 import { nameOf } from "./trigger-options.mjs";
-import { makeId, newRun } from "./triggers.mjs";
+import { makeId } from "./triggers.mjs";
 import { Setup } from "./setup.mjs";
 
 export {
@@ -27,7 +28,6 @@ const HEAD_START = 0.05; // seconds, for tabs that have Python already
 // Like moving.mjs, few pages need these.
 const OUTSIDE = () => import("./outside.mjs");
 const STEERING = () => import("./steering.mjs");
-const DECLARED = "declared"; // the job files whose schedules the store knows
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -52,13 +52,18 @@ export class Tab extends EventTarget {
     this.options = options;
     this.store = new IndexedDBStore(options.store, { durability: options.durability });
     this.setup = new Setup(options);
+    this.known = new KnownJobs(this.store, this.setup);
     this.host = new Host(() => this.init(), {
       onstatus: (status) => this.told(status),
       onevents: (text) => {
         this.channel?.postMessage(text);
         this.heard(text);
       },
-      onready: (manifest) => this.know(manifest),
+      onready: (manifest, files) => {
+        this.known.learn(manifest, files);
+        this.look();
+      },
+      onagain: () => this.look(),
     });
     this.leader = new Leader({
       name: `durable-lite:${options.store}`,
@@ -66,12 +71,6 @@ export class Tab extends EventTarget {
       onchange: (leads) => this.lead(leads),
       stalled: () => this.stalled(),
     });
-    /** @type {Record<string, any> | null} of jobs, as a worker last published it */
-    this.manifest = null;
-    /** @type {string[] | null} the jobs that this tab's own Python knows */
-    this.jobs = null;
-    /** @type {Promise<string> | null} which job files there are */
-    this.files = null;
     this.timer = 0;
     this.closed = false;
     this.readOnly = false;
@@ -115,9 +114,8 @@ export class Tab extends EventTarget {
    * @returns {Promise<Run>}
    */
   async trigger(job, payload = null, options = {}) {
-    const manifest = this.manifest ?? (this.manifest = JSON.parse((await this.store.get_meta("manifest")) ?? "null"));
     const at = now();
-    const row = newRun({ id: makeId(at), now: at, job, manifest, payload, options });
+    const row = await this.known.row({ id: makeId(at), now: at, job, payload, options });
     const [{ run, disposition }] = await this.store.create_runs([row]);
     return new Run(this, run.id, run, disposition);
   }
@@ -263,6 +261,7 @@ export class Tab extends EventTarget {
     this.leader.want(false);
     this.channel?.close();
     await this.store.close();
+    this.dispatchEvent(new Event("closed"));
   }
 
   // Who executes
@@ -271,7 +270,7 @@ export class Tab extends EventTarget {
   changed(changes) {
     if (changes.every((change) => change.step)) return;
     // To load Python takes longer than to wait a moment for a tab that has it; a hidden page's timers are late.
-    if (this.jobs || document.visibilityState === "hidden") this.look();
+    if (this.known.names || document.visibilityState === "hidden") this.look();
     else this.wake(HEAD_START);
   }
 
@@ -285,7 +284,7 @@ export class Tab extends EventTarget {
   async consider() {
     while (this.lookAgain && !this.closed) {
       this.lookAgain = false;
-      const outlook = await this.store.outlook(this.jobs).catch(() => null);
+      const outlook = await this.store.outlook(this.known.names).catch(() => null);
       if (this.closed) return;
       if (!outlook) {
         this.wake(5); // the store is down for the moment: whoever leads, leads on
@@ -295,10 +294,11 @@ export class Tab extends EventTarget {
       const at = now();
       const locked = leases.some((lease) => lease.via === this.via);
       const stale = leases.some((lease) => this.isLate(lease));
-      const ready = due === null ? Infinity : due + (this.jobs ? 0 : HEAD_START);
+      const ready = due === null ? Infinity : due + (this.known.names ? 0 : HEAD_START);
       const ripe = claimable || ready <= at || stale || !(await this.declared());
       if (this.closed) return; // else it would have the lock for ever
-      this.leader.want(ripe || locked);
+      // Where Python can't start now, another tab may have more luck.
+      this.leader.want((ripe || locked) && !this.host.failed);
       if (this.leader.leads && (ripe || locked)) this.host.boot();
       const soon = leases.length ? this.options.heartbeatInterval : Infinity;
       // What is due already and not taken up may wait for long: for a worker that is full, or that can't start.
@@ -306,12 +306,9 @@ export class Tab extends EventTarget {
     }
   }
 
-  /** Whether the store has been told of the schedules that these job files have. */
+  /** Whether the schedules of this page's jobs are known, so that they can wake it. */
   async declared() {
-    if (!this.options.schedules || this.jobs) return true;
-    this.files ??= this.setup.init().then(({ jobs }) => JSON.stringify(jobs));
-    const files = await this.files.catch(() => (this.files = null)); // what is wrong is told when Python starts
-    return files !== null && (await this.store.get_meta(DECLARED)) === files;
+    return !this.options.schedules || this.known.declared();
   }
 
   /** How this tab's worker holds its runs. */
@@ -328,7 +325,7 @@ export class Tab extends EventTarget {
 
   /** Whether who holds the lock has given no sign of life for too long. */
   async stalled() {
-    const { claimable, due, leases } = await this.store.outlook(this.jobs);
+    const { claimable, due, leases } = await this.store.outlook(this.known.names);
     const held = leases.filter((lease) => lease.via === "lock");
     const left = !held.length && (claimable || (due !== null && due <= now()));
     if (!left) this.leftSince = Infinity;
@@ -378,19 +375,11 @@ export class Tab extends EventTarget {
 
   // What is told
 
-  /** @param {string} manifest */
-  know(manifest) {
-    this.manifest = JSON.parse(manifest);
-    this.jobs = Object.entries(this.manifest ?? {}).flatMap(([name, { executes }]) => (executes ? [name] : []));
-    this.files?.then((files) => this.store.set_meta(DECLARED, files)).catch(() => null); // else once more next time
-    this.host.post({ op: "lead", on: this.leader.leads }); // it may have changed meanwhile
-    this.look();
-  }
-
   /** @param {TabStatus} status */
   told(status) {
     this.options.onStatus?.(status);
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
+    if (status.stage === "failed") this.look();
   }
 
   /** Live events as JSON, of this tab's worker or of another tab. @param {string} text */

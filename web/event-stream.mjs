@@ -3,6 +3,7 @@
  * after whatever breaks, where it was.
  */
 
+import { onReturn } from "./lifecycle.mjs";
 import { StoreUnavailable } from "./statuses.mjs";
 
 const FIRST = 1000; // ms of the first pause, unless the server says another
@@ -159,16 +160,4 @@ export function rest(ms, signal) {
       if (signal.aborted) end();
     })
   );
-}
-
-/** Hears when the page becomes visible, or is online again; returns what ends it. @param {() => void} listener */
-function onReturn(listener) {
-  const page = globalThis.document; // a worker has none, Node not even the other
-  const visible = () => page.visibilityState === "visible" && listener();
-  page?.addEventListener("visibilitychange", visible);
-  globalThis.addEventListener?.("online", listener);
-  return () => {
-    page?.removeEventListener("visibilitychange", visible);
-    globalThis.removeEventListener?.("online", listener);
-  };
 }

@@ -1,5 +1,7 @@
 /** The page's side of the worker: starts it when this tab is to execute, and restarts what has died. */
 
+import { onReturn } from "./lifecycle.mjs";
+
 /**
  * What the worker is told first.
  * @typedef {object} Init
@@ -24,8 +26,9 @@
  */
 
 /**
- * What a tab is doing: `stage` is "idle" (no Python), "download", "jobs", "ready" or "failed".
- * @typedef {{stage: string, loaded?: number, total?: number, kind?: string, message?: string, detail?: string}} TabStatus
+ * What a tab is doing: `stage` is "idle" (no Python), "download", "jobs", "ready" or "failed"; one that has failed
+ * is started again after so many seconds, if there is work.
+ * @typedef {{stage: string, loaded?: number, total?: number, kind?: string, message?: string, detail?: string, again?: number}} TabStatus
  */
 
 /**
@@ -33,12 +36,14 @@
  * @typedef {{op: "lead" | "rest" | "beat" | "stop", on?: boolean}} Order
  */
 
-const BOOT_SECONDS = 30;
+const SILENCE = 30; // seconds
+const DOWNLOAD = 300; // seconds, for one file: only of whole ones is told
+const [AGAIN, LONGEST] = [30, 600]; // seconds until the next try, twice as many each time
 
 export class Host {
   /**
    * @param {() => Promise<Init>} init
-   * @param {{onstatus: (status: TabStatus) => void, onevents: (events: string) => void, onready: (manifest: string) => void}} hear
+   * @param {{onstatus: (status: TabStatus) => void, onevents: (events: string) => void, onready: (manifest: string, files: string) => void, onagain: () => void}} hear
    */
   constructor(init, hear) {
     this.init = init;
@@ -49,13 +54,21 @@ export class Host {
     this.status = { stage: "idle" };
     this.timer = 0;
     this.stopped = () => {};
+    this.failures = 0; // since Python was ready
+    /** @type {(() => void) | null} ends its rest after a failure */
+    this.rested = null;
   }
 
-  /** Start Python, unless it runs or has failed for good. */
+  /** Whether it has failed, and isn't to be tried again yet. */
+  get failed() {
+    return this.rested !== null;
+  }
+
+  /** Start Python, unless it runs or has just failed. */
   async boot() {
-    if (this.worker || this.status.stage === "failed") return;
+    if (this.worker || this.failed) return;
     const worker = (this.worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" }));
-    worker.onmessage = ({ data }) => this.take(data);
+    worker.onmessage = ({ data }) => this.worker === worker && this.take(data);
     worker.onerror = (event) => this.fail("setup", `worker.mjs can't run: ${event.message || "is it there, as text/javascript?"}`);
     this.patience();
     try {
@@ -76,12 +89,13 @@ export class Host {
     const { op } = message;
     if (op === "events") this.hear.onevents(message.events);
     else if (op === "stage") {
-      this.patience();
       this.tell({ stage: message.stage, loaded: message.loaded, total: message.total });
+      this.patience();
     } else if (op === "ready") {
       clearTimeout(this.timer);
+      this.failures = 0;
       this.tell({ stage: "ready" });
-      this.hear.onready(message.manifest);
+      this.hear.onready(message.manifest, message.files);
     } else if (op === "failed") this.fail(message.kind, message.message, message.detail);
     else if (op === "stopped") this.stopped();
   }
@@ -96,10 +110,11 @@ export class Host {
   /** A start that says nothing for so long has failed. */
   patience() {
     clearTimeout(this.timer);
+    const { stage, loaded = 0, total = 0 } = this.status;
+    const seconds = stage === "download" && loaded < total ? DOWNLOAD : SILENCE;
     this.timer = setTimeout(() => {
-      const why = `nothing happened for ${BOOT_SECONDS} s after "${this.status.stage}"`;
-      this.fail("setup", `Python has not started: ${why}`);
-    }, BOOT_SECONDS * 1000);
+      this.fail("setup", `Python has not started: nothing happened for ${seconds} s after "${stage}"`);
+    }, seconds * 1000);
   }
 
   /** @param {string} kind @param {string} message @param {string} [detail] */
@@ -107,7 +122,17 @@ export class Host {
     clearTimeout(this.timer);
     this.worker?.terminate();
     this.worker = null;
-    this.tell({ stage: "failed", kind, message, detail });
+    const again = Math.min(LONGEST, AGAIN * 2 ** this.failures++);
+    const timer = setTimeout(() => this.again(), again * 1000);
+    const forget = onReturn(() => this.again()); // or it is online
+    this.rested = () => (clearTimeout(timer), forget(), (this.rested = null));
+    this.tell({ stage: "failed", kind, message, detail, again });
+  }
+
+  /** What was in its way may be over. */
+  again() {
+    this.rested?.();
+    this.hear.onagain();
   }
 
   /** @param {TabStatus} status */
@@ -118,6 +143,7 @@ export class Host {
 
   /** Release what executes, and end the worker. */
   async stop() {
+    this.rested?.();
     if (!this.worker) return;
     const limit = new Promise((resolve) => setTimeout(resolve, 2000));
     const stopped = new Promise((resolve) => (this.stopped = () => resolve(undefined)));

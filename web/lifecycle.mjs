@@ -53,3 +53,15 @@ export function follow(onchange, page = document, view = window) {
   for (const name of ["pagehide", "pageshow"]) view.addEventListener(name, hear(name), { signal });
   return { state: () => state, stop: () => ended.abort() };
 }
+
+/** Hears when the page becomes visible, or is online again; returns what ends it. @param {() => void} listener */
+export function onReturn(listener) {
+  const page = globalThis.document; // a worker has none, Node not even the other
+  const visible = () => page.visibilityState === "visible" && listener();
+  page?.addEventListener("visibilitychange", visible);
+  globalThis.addEventListener?.("online", listener);
+  return () => {
+    page?.removeEventListener("visibilitychange", visible);
+    globalThis.removeEventListener?.("online", listener);
+  };
+}

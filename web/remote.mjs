@@ -250,6 +250,7 @@ export class Remote extends EventTarget {
     for (const run of this.watched) run.close();
     this.http.close();
     this.listeners.clear();
+    this.dispatchEvent(new Event("closed"));
   }
 
   // What these are made of

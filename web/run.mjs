@@ -1,6 +1,6 @@
 /** A run as a page sees it: watched from wherever it executes, and steered. */
 
-import { DurableError, FINAL, RunNotFound } from "./statuses.mjs";
+import { DurableError, FINAL, RunNotFound, StoreUnavailable } from "./statuses.mjs";
 import { decode } from "./values.mjs";
 
 /** @typedef {import("./records.mjs").Run} Row */
@@ -90,7 +90,7 @@ export class Run extends EventTarget {
 
   /**
    * The job's output, once it has ended, whichever tab executes it. Throws `RunFailed`; `RunNotFound` when it is
-   * not there, or no more: the site's data was cleared.
+   * not there, or no more: the site's data was cleared; `StoreUnavailable` when its tab is closed.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<any>}
    */
@@ -108,7 +108,9 @@ export class Run extends EventTarget {
     const hear = () => this.finished && resolve(undefined);
     const lose = (/** @type {any} */ { detail }) => reject(detail);
     const give_up = () => reject(signal?.reason);
+    const close = () => reject(new StoreUnavailable(`closed while the result of ${this.id} was awaited`));
     signal?.addEventListener("abort", give_up);
+    this.source.addEventListener("closed", close);
     super.addEventListener("gone", lose);
     super.addEventListener("status", hear);
     this.waiting += 1;
@@ -117,6 +119,7 @@ export class Run extends EventTarget {
       this.removeEventListener("gone", lose);
       this.removeEventListener("status", hear);
       signal?.removeEventListener("abort", give_up);
+      this.source.removeEventListener("closed", close);
       this.waiting -= 1;
       if (!this.waiting && !this.listened) this.close(); // a page may wait for thousands
     });

@@ -214,7 +214,7 @@ async function existing(tab, id) {
 // Jobs and schedules
 
 /** @param {Tab} tab @returns {Promise<import("./triggers.mjs").Manifest>} as a worker last published it */
-const manifest = async (tab) => tab.manifest ?? JSON.parse((await tab.store.get_meta("manifest")) ?? "{}");
+const manifest = async (tab) => (await tab.known.published()) ?? {};
 
 /** By name. @param {Tab} tab @returns {Promise<import("./source.mjs").KnownJob[]>} */
 export async function knownJobs(tab) {

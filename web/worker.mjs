@@ -1,6 +1,7 @@
 /** The tab's worker: starts Pyodide when there is work, and hands the page's words to Python. */
 
 import * as indexeddb from "./indexeddb.mjs";
+import { digest } from "./job-files.mjs";
 
 /** @typedef {import("./host.mjs").Init} Init */
 
@@ -11,6 +12,7 @@ let tab = null;
 let ready = false;
 /** Files that survive: `take` makes them this tab's. @type {{take: () => Promise<void>, save: () => Promise<void>} | null} */
 let files = null;
+/** What the page said last, also while Python starts: with an old answer this would sweep what the new leader holds. */
 let leading = false;
 /** Saves that wait until this tab leads. @type {(() => void)[]} */
 const saving = [];
@@ -22,20 +24,24 @@ const early = [];
 const post = (op, more = {}) => postMessage({ op, ...more });
 
 self.onmessage = async ({ data }) => {
-  if (data.op === "init") {
-    try {
-      await start(data);
-    } catch (error) {
-      post("failed", describe(error));
-    }
-  } else if (ready) obey(data);
+  if (data.op === "init") await orFail(start(data));
+  else if (data.op === "lead") await orFail(lead(Boolean(data.on)));
+  else if (ready) obey(data);
   else early.push(data);
 };
 
+/** @param {Promise<void>} work */
+async function orFail(work) {
+  try {
+    await work;
+  } catch (error) {
+    post("failed", describe(error));
+  }
+}
+
 /** @param {import("./host.mjs").Order} message */
 function obey({ op, on }) {
-  if (op === "lead") lead(Boolean(on));
-  else if (op === "rest") tab.rest(on);
+  if (op === "rest") tab.rest(on);
   else if (op === "beat") tab.beat();
   else if (op === "stop") tab.stop().finally(() => post("stopped"));
 }
@@ -43,6 +49,7 @@ function obey({ op, on }) {
 /** @param {boolean} on */
 async function lead(on) {
   leading = on;
+  if (!ready) return; // it is told when it has started
   if (on) await files?.take();
   if (leading !== on) return;
   tab.lead(on);
@@ -73,11 +80,15 @@ async function mount(python, path, name) {
   let last = Promise.resolve();
   const inTurn = (/** @type {() => Promise<void>} */ work) => (last = last.then(work, work));
   const take = async () => {
-    if ((await (await writer.getFile()).text()) === me) return;
-    await load();
-    const stream = await writer.createWritable();
-    await stream.write(me);
-    await stream.close();
+    try {
+      if ((await (await writer.getFile()).text()) === me) return;
+      await load();
+      const stream = await writer.createWritable();
+      await stream.write(me);
+      await stream.close();
+    } catch (error) {
+      throw new StartError(`the tab's files can't be read: ${/** @type {any} */ (error)?.message ?? error}`);
+    }
   };
   const save = async () => {
     while (!leading) await new Promise((resolve) => saving.push(() => resolve(undefined)));
@@ -88,6 +99,7 @@ async function mount(python, path, name) {
 
 /** @param {Init} init */
 async function start(init) {
+  leading = init.leads;
   stage("download", 0, init.bytes);
   report(init);
   mustCompile();
@@ -119,18 +131,19 @@ async function start(init) {
   stage("jobs");
   python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
   if (init.files) await mount(python, init.files, init.store);
-  leading = init.leads;
-  if (leading) await files?.take();
-  const paths = (await jobs).map(({ name, text }) => write(python, name, text));
-  const { store, durability, via, leads, options } = init;
-  const given = { store, durability, via, leads, options, jobs: paths };
+  if (leading) await files?.take(); // a job file may read them when it is imported
+  const found = await jobs;
+  const paths = found.map(({ name, text }) => write(python, name, text));
+  const { store, durability, via, options } = init;
+  const given = { store, durability, via, options, jobs: paths };
   const module = python.pyimport("durable_lite.browser.tab");
   const told = (/** @type {string} */ op, /** @type {string} */ text) => post(op, { [op]: text });
   tab = await module.start(JSON.stringify(given), told, files?.save); // not null: that isn't None
   const manifest = await tab.start();
   ready = true;
   for (const message of early.splice(0)) obey(message);
-  post("ready", { manifest });
+  await lead(leading);
+  post("ready", { manifest, files: digest(found) });
 }
 
 /** @param {string} stage @param {number} [loaded] @param {number} [total] */
@@ -203,7 +216,7 @@ async function fetchJob(url) {
   const answer = await fetched(url, "the job file ", { cache: "no-cache" });
   const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "");
   if (!/^[^\W\d]\w*\.py$/.test(name)) throw new StartError(`the job file ${url} has no name of a Python module`);
-  return { name, text: await answer.text() };
+  return { url, name, text: await answer.text() };
 }
 
 /** @param {any} python @param {string} name @param {string} text */

@@ -78,7 +78,7 @@ class Tab:
         save_files: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._post = post
-        self._leads = bool(given["leads"])
+        self._leads = False  # until the page says so
         kind = IndexedDBStore if save_files is None else partial(_FilesFirst, save_files)
         self.store = kind(
             given["store"],
@@ -91,10 +91,10 @@ class Tab:
         self.app.listen(self._hear)
 
     async def start(self) -> str:
-        """Open the store and start the worker; what it knows of its jobs, as JSON text."""
+        """Open the store and start the worker, which waits for `lead`; what it tells of its jobs (JSON)."""
         await self.store.open()
+        self.app.pause()
         await self.app.start()
-        self.app.pause(not self._leads)
         known, has = described(self.app.jobs), self.app.connections.has
         return json.dumps(
             {name: one | {"executes": has(self.app.jobs[name].requires)} for name, one in known.items()}

@@ -83,6 +83,68 @@ async def test_a_paused_worker_leaves_to_others_what_others_lost(make_store):
             ]
 
 
+async def test_one_that_was_paused_before_it_started_waits_and_sweeps_nothing(make_store):
+    """A tab whose Python starts doesn't know yet whether it still has the lock."""
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        return 7
+
+    async with make_store() as store, Process(store, clock, works) as first:
+        await clock.settle()
+        second = Process(store, clock, works)
+        second.pause()
+        async with second:
+            assert "leases" not in second.verbs
+            first.pause()
+            run = await second.trigger(works)
+            await clock.advance("1h")
+            assert await status(store, run) == Status.PENDING
+            second.pause(False)
+            await clock.settle()
+            assert await status(store, run) == Status.COMPLETED
+            assert "leases" in second.verbs
+
+
+async def test_a_start_after_a_stop_is_paused_as_it_was(make_store):
+    clock = VirtualClock()
+
+    @job
+    async def works(ctx):
+        return 7
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        process.pause()
+        await process.stop()
+        await process.start()
+        run = await process.trigger(works)
+        await clock.advance("1h")
+        assert await status(store, run) == Status.PENDING
+        process.pause(False)
+        await clock.settle()
+        assert await status(store, run) == Status.COMPLETED
+
+
+async def test_told_to_look_it_beats_at_once_and_then_at_its_pace(make_store):
+    clock, beats = VirtualClock(), []
+
+    @job
+    async def works(ctx):
+        await ctx.step("wait", forever)
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        await process.trigger(works)
+        await clock.advance("7s")
+        process.before = lambda verb, args: verb == "beat" and beats.append(clock.now())
+        now = clock.now()
+        process.look()
+        await clock.settle()
+        assert beats == [now]
+        await clock.advance("12s")
+        assert beats == [now, now + 5, now + 10]
+
+
 async def test_told_to_look_it_asks_at_once_who_has_disappeared(make_store):
     clock, asked = VirtualClock(), []
 

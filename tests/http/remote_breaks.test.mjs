@@ -101,6 +101,15 @@ test("a server is killed in the middle of a stream, and started again", async ()
   await remote.close();
 });
 
+test("who waits for a result when the page lets go of the server waits no more", async () => {
+  const remote = await openRemote(server.url);
+  const run = await remote.trigger("approval", 1);
+  const result = run.result();
+  await heard(run, "status", (status) => status === "WAITING");
+  await remote.close();
+  await assert.rejects(result, { name: "StoreUnavailable", message: new RegExp(run.id) });
+});
+
 test("a server is stopped in its good time: its streams end, and those who followed come again", async () => {
   const remote = await openRemote(server.url);
   const run = await remote.trigger("approval", 1);

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
+import { page } from "./page.mjs";
 import { Host } from "../../web/host.mjs";
 
 class FakeWorker {
@@ -30,15 +31,22 @@ beforeEach(() => {
   globalThis.Worker = FakeWorker;
   mock.timers.enable({ apis: ["setTimeout"] });
 });
-afterEach(() => mock.timers.reset());
+afterEach(() => {
+  for (const host of hosts.splice(0)) host.rested?.(); // else it hears the page of the next test
+  mock.timers.reset();
+});
+
+const hosts = [];
 
 function hosted(init = async () => ({ store: "s" })) {
-  const heard = { stages: [], events: [], manifests: [] };
+  const heard = { stages: [], events: [], told: [], again: 0 };
   const host = new Host(init, {
     onstatus: (status) => heard.stages.push(status.stage),
     onevents: (events) => heard.events.push(events),
-    onready: (manifest) => heard.manifests.push(manifest),
+    onready: (manifest, files) => heard.told.push(manifest, files),
+    onagain: () => (heard.again += 1),
   });
+  hosts.push(host);
   return [host, heard];
 }
 
@@ -61,9 +69,9 @@ test("it starts one worker, and tells it first what it needs", async () => {
   worker.say("stage", { stage: "download", loaded: 1, total: 9 });
   assert.deepEqual(host.status, { stage: "download", loaded: 1, total: 9 });
   worker.say("stage", { stage: "jobs" });
-  worker.say("ready", { manifest: "{}" });
+  worker.say("ready", { manifest: "{}", files: "digest" });
   worker.say("events", { events: "text" });
-  assert.deepEqual(heard, { stages: ["download", "jobs", "ready"], events: ["text"], manifests: ["{}"] });
+  assert.deepEqual(heard, { stages: ["download", "jobs", "ready"], events: ["text"], told: ["{}", "digest"], again: 0 });
   await host.boot();
   assert.equal(FakeWorker.made.length, 1);
 });
@@ -90,16 +98,75 @@ test("an order may come to the worker before the first message", async () => {
 test("silence for 30 seconds is a failure, and ends the worker", async () => {
   const [host, heard, worker] = await booted();
   mock.timers.tick(29_999);
-  worker.say("stage", { stage: "download" });
+  worker.say("stage", { stage: "jobs" });
   mock.timers.tick(29_999);
   assert.equal(worker.terminated, false);
   mock.timers.tick(1);
   assert.equal(worker.terminated, true);
   assert.equal(host.status.kind, "setup");
+  assert.match(host.status.message, /nothing happened for 30 s after "jobs"/);
+  assert.deepEqual(heard.stages, ["jobs", "failed"]);
+});
+
+test("a file that is on its way for minutes is no silence, until all are there", async () => {
+  const [host, , worker] = await booted();
+  worker.say("stage", { stage: "download", loaded: 0, total: 9 });
+  mock.timers.tick(299_999);
+  worker.say("stage", { stage: "download", loaded: 5, total: 9 });
+  mock.timers.tick(299_999);
+  assert.equal(worker.terminated, false);
+  worker.say("stage", { stage: "download", loaded: 9, total: 9 });
+  mock.timers.tick(30_000);
   assert.match(host.status.message, /nothing happened for 30 s after "download"/);
-  assert.deepEqual(heard.stages, ["download", "failed"]);
-  await host.boot();
-  assert.equal(FakeWorker.made.length, 1); // it failed for good
+});
+
+test("what has failed is tried again, each time after twice as long, at most ten minutes", async () => {
+  const [host, heard] = await booted();
+  for (const [i, again] of [30, 60, 120, 240, 480, 600, 600].entries()) {
+    FakeWorker.made.at(-1).say("failed", { kind: "setup", message: "offline" });
+    assert.deepEqual([host.failed, host.status.again], [true, again]);
+    mock.timers.tick(again * 1000 - 1);
+    await host.boot();
+    assert.deepEqual([FakeWorker.made.length, heard.again], [i + 1, i]);
+    mock.timers.tick(1);
+    assert.deepEqual([host.failed, heard.again], [false, i + 1]);
+    await host.boot();
+    assert.equal(FakeWorker.made.length, i + 2);
+  }
+  FakeWorker.made.at(-1).say("ready", { manifest: "{}", files: "" });
+  FakeWorker.made.at(-1).say("failed", { kind: "setup", message: "its files" });
+  assert.equal(host.status.again, 30);
+});
+
+test("or when the page is looked at again, or online; once", async () => {
+  const browser = new EventTarget();
+  for (const name of ["addEventListener", "removeEventListener"]) globalThis[name] = browser[name].bind(browser);
+  const ways = [() => page.dispatchEvent(new Event("visibilitychange")), () => browser.dispatchEvent(new Event("online"))];
+  for (const back of ways) {
+    const [host, heard, worker] = await booted();
+    worker.say("failed", { kind: "setup", message: "offline" });
+    back();
+    assert.deepEqual([host.failed, heard.again], [false, 1]);
+    back();
+    mock.timers.tick(1_000_000);
+    assert.equal(heard.again, 1);
+  }
+});
+
+test("one that is stopped after a failure stays so", async () => {
+  const [host, heard, worker] = await booted();
+  worker.say("failed", { kind: "jobs", message: "no" });
+  await host.stop();
+  mock.timers.tick(1_000_000);
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(heard.again, 0);
+});
+
+test("what an ended worker still says isn't heard", async () => {
+  const [host, heard, worker] = await booted();
+  worker.say("failed", { kind: "setup", message: "files" });
+  worker.say("ready", { manifest: "{}", files: "" });
+  assert.deepEqual([heard.stages, heard.told, host.status.stage], [["failed"], [], "failed"]);
 });
 
 test("a worker that is ready may be silent", async () => {

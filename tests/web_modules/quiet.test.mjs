@@ -54,6 +54,19 @@ for (const mode of ["readonly", "readwrite"]) {
   });
 }
 
+test("who listens looks again after it: a page in the back/forward cache isn't told what others commit", async () => {
+  const [store] = await stores("quiet-told");
+  const told = [];
+  store.listen((changes) => told.push(...changes));
+  store.quiet(false); // it was not
+  store.quiet(true);
+  assert.deepEqual(told, []);
+  store.quiet(false);
+  store.quiet(false);
+  assert.deepEqual(told, [{ run_id: null, claimable: false }]);
+  await close(store);
+});
+
 test("a verb that is interrupted happens once", async () => {
   const [store, other] = await stores("quiet-verb");
   const created = store.create_runs([run("a"), run("b")]);

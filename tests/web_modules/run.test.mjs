@@ -73,6 +73,13 @@ test("who gives up waits no more", async () => {
   await tab.close();
 });
 
+test("nor who waits while the tab is closed", async () => {
+  const { tab, run, result } = await watched("closed");
+  await tab.close();
+  await assert.rejects(result, { name: "StoreUnavailable", message: new RegExp(run.id) });
+  assert.equal(run.unwatch, null);
+});
+
 /** A run that executes in this tab's store, without Python; `step()` stores one. */
 async function executing(name) {
   const tab = await openTab({ store: `indexeddb:${name}`, worker: false });

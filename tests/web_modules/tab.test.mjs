@@ -86,7 +86,7 @@ test("a tab without Python leaves what becomes due to those that have it, for a 
   const due = 1025; // seconds
   for (const [jobs, delay] of [[null, HEAD_START], [["job"], 0]]) {
     const one = waiting({ ...NOTHING, due });
-    one.jobs = jobs;
+    one.known.names = jobs;
     one.look();
     await settled();
     assert.equal(one.leads, false);
@@ -102,7 +102,7 @@ test("a tab without Python leaves what becomes due to those that have it, for a 
 test("nor does it look at what is triggered at once, unless its timers may be late", async () => {
   for (const [jobs, visibilityState, looks] of [[null, "visible", 0], [["job"], "visible", 1], [null, "hidden", 1]]) {
     const one = tab(WORK);
-    one.jobs = jobs;
+    one.known.names = jobs;
     document.visibilityState = visibilityState;
     one.changed([{ run_id: "r", claimable: true, step: false }]);
     await settled();
@@ -221,4 +221,19 @@ test("within the browser's own event the worker falls silent, the lock goes and 
     one.turn(state, { event: "any", away: 0 });
     assert.deepEqual(told, expected, state);
   }
+});
+
+test("a tab whose Python can't start leaves the work to another one, until it tries again", async () => {
+  const one = tab(WORK);
+  one.look();
+  await settled();
+  assert.equal(one.leads, true);
+  one.host.fail("setup", "offline");
+  await settled();
+  assert.equal(one.leads, false);
+  await passes(29_000);
+  assert.equal(one.leads, false);
+  await passes(1000);
+  assert.equal(one.leads, true);
+  await one.close();
 });

@@ -1,4 +1,4 @@
-/** The worker with a Python that does nothing: what the page said too early is not lost. */
+/** The worker with a Python that does nothing: what the page said too early is not lost, nor is it late. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -36,7 +36,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 test("orders wait until Python is there, and keep their order", async () => {
   say({ op: "lead", on: true });
-  const starting = say(INIT);
+  const starting = say({ ...INIT, leads: true });
   say({ op: "rest", on: true });
   say({ op: "rest", on: false });
   await settled();
@@ -46,7 +46,7 @@ test("orders wait until Python is there, and keep their order", async () => {
   await settled();
   assert.deepEqual(calls, [
     ["start", "s", undefined], // Python's None, which null would not be
-    ...[["rest", true], ["rest", false], ["lead", false]],
+    ...[["rest", true], ["rest", false], ["lead", false]], // it was never told that it leads
   ]);
   assert.deepEqual(told.map(({ op, stage, manifest }) => [op, stage ?? manifest]), [
     ...[["stage", "download"], ["stage", "jobs"], ["ready", "{}"]],
