@@ -182,6 +182,8 @@ class Calls:
             self._inflight.leave(call.parent)
             del self.active[path]
             call.drop()
+            if call.abandoned and execution.running and self._engine.heard():
+                execution.tell(EventType.STEP_CANCELLED, {"path": path, "name": call.name})
 
     async def _invoke(self, call: StepCall) -> Any:
         timeout = call.options.timeout

@@ -28,6 +28,7 @@ class EventType(StrEnum):
     STEP_STARTED = "step.started"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
+    STEP_CANCELLED = "step.cancelled"
     STEP_BLOCKED = "step.blocked"
     PROGRESS = "run.progress"
     METADATA = "run.metadata"
@@ -42,6 +43,7 @@ LIVE = frozenset(
     {
         EventType.SWALLOWED_STOP,
         EventType.STEP_STARTED,
+        EventType.STEP_CANCELLED,
         EventType.STEP_BLOCKED,
         EventType.PROGRESS,
         EventType.METADATA,

@@ -113,6 +113,8 @@ class Row {
     this.message = make("span", { className: "soft" });
     this.started = make("td", { className: "soft wide" });
     this.elapsed = make("td", { className: "soft wide" });
+    /** @type {{generation: number | undefined, progress: any} | null} */
+    this.live = null;
     const cells = [make("td", {}, this.status), make("td", {}, this.progress, this.message), this.started, this.elapsed];
     this.node = make("tr", { part: "run" }, make("th", { scope: "row" }, this.button), ...cells);
   }
@@ -125,9 +127,15 @@ class Row {
     this.button.setAttribute("aria-expanded", String(selected));
     this.node.toggleAttribute("data-on", selected);
     mark(this.status, run.status ?? "");
-    this.tell(run.progress);
+    this.tell(this.live?.generation === row?.generation && run.status === "EXECUTING" ? this.live?.progress : run.progress);
     say(this.started, row?.started_at ? clock(row.started_at) : "–");
     this.tick();
+  }
+
+  /** What comes before the row has it. @param {any} progress */
+  hear(progress) {
+    this.live = { generation: this.run?.row?.generation, progress };
+    this.tell(progress);
   }
 
   /** @param {{current: number, total: number | null, message: string | null} | null} progress */
@@ -163,8 +171,6 @@ export class DurableRuns extends HTMLElement {
     this.rows = new Map();
     /** @type {Map<string, HTMLElement>} */
     this.items = new Map();
-    /** @type {Map<string, number>} steps in flight, and since when */
-    this.begun = new Map();
     /** @type {Tab | null} */
     this.open = null;
     this.kept = 0; // checkpoints up to this seq were answered by a replay
@@ -266,7 +272,7 @@ export class DurableRuns extends HTMLElement {
     const ended = new AbortController();
     const unlisten = tab.store.listen(() => this.look());
     const hear = (/** @type {any} */ { detail }) => {
-      if (detail.type === "run.progress") this.rows.get(detail.run_id)?.tell(detail.data);
+      if (detail.type === "run.progress") this.rows.get(detail.run_id)?.hear(detail.data);
     };
     tab.addEventListener("event", hear, { signal: ended.signal });
     this.unlisten = () => (unlisten(), ended.abort());
@@ -278,18 +284,14 @@ export class DurableRuns extends HTMLElement {
   watch() {
     this.run?.close();
     this.items.clear();
-    this.begun.clear();
     this.kept = 0;
     this.worker = "";
     this.run = this.open && this.chosen ? this.open.run(this.chosen) : null;
     this.run?.addEventListener("event", (event) => this.hear(/** @type {CustomEvent} */ (event).detail));
   }
 
-  /** @param {{type: string, seq: number | null, at: number, data: any}} event */
-  hear({ type, seq, at, data }) {
-    if (type === "step.started") this.begun.set(data.path, at);
-    else if (type === "step.completed") this.begun.delete(data.path);
-    else if (type.startsWith("run.") && type !== "run.progress" && type !== "run.log") this.begun.clear();
+  /** @param {{type: string, seq: number | null, data: any}} event */
+  hear({ type, seq, data }) {
     // A replay answers what was stored: after an interruption, or where another worker goes on.
     const other = type === "run.claimed" && this.worker && data.worker !== this.worker;
     if (seq && (other || (type === "run.resumed" && "replayed" in data))) this.kept = seq;
@@ -358,7 +360,7 @@ export class DurableRuns extends HTMLElement {
       return this.item(step.path, step.title ?? step.path, is, end ? span(end - step.started_at) : "");
     });
     if (status === "EXECUTING") {
-      for (const path of this.begun.keys()) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
+      for (const path of this.run?.inFlight.keys() ?? []) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
     }
     arrange(this.steps, items.slice(-LINES));
     if (below) this.steps.scrollTop = this.steps.scrollHeight;

@@ -44,8 +44,6 @@ export class RemoteRun extends Run {
     this.detailed = false;
     /** Whether the stream was asked for it; null: there is none. @type {boolean | null} */
     this.asked = null;
-    /** Whether progress was told live: the row's comes later, and is older. */
-    this.heard = false;
     this.refused = new AbortController();
   }
 
@@ -125,7 +123,7 @@ export class RemoteRun extends Run {
           const last = this.detailed ? `${this.seq}` : NO_EVENTS;
           return this.remote.http.stream(ofRun(this.id, "/stream"), { values: "tagged" }, last, cut);
         },
-        opened: () => (this.heard = false),
+        opened: () => (this.live = null), // what came meanwhile was not heard
         told: (event) => (this.over = this.hear(event)),
         broken: (error) => (this.over = this.lost(error)),
       });
@@ -138,9 +136,8 @@ export class RemoteRun extends Run {
   hear({ type, data }) {
     if (type === "event") {
       const event = JSON.parse(data);
-      if (event.seq === null) this.heard ||= event.type === "run.progress";
-      else if (event.seq <= this.seq) return false;
-      else this.seq = event.seq;
+      if (event.seq !== null && event.seq <= this.seq) return false;
+      this.seq = event.seq ?? this.seq;
       this.tell({ run_id: this.id, ...event });
     } else if (type === "run") {
       const told = parsed(data);
@@ -152,16 +149,11 @@ export class RemoteRun extends Run {
 
   /** @param {Row} row */
   saw(row) {
-    this.heard &&= row.generation === this.row?.generation;
     // It may have been resumed, and have failed again, before anybody looked.
     const again = FINAL.includes(row.status) && row.attempt > this.attempt;
     this.attempt = row.attempt;
     [this.row, this.whole, this.frames] = [row, true, this.frames + 1];
-    const old = this.heard && row.status === "EXECUTING";
-    if (row.progress && row.progress !== this.shown.progress && !old) {
-      this.shown.progress = row.progress;
-      this.emit("progress", this.progress);
-    }
+    this.showProgress();
     if (row.status !== this.shown.status || again) {
       this.shown.status = row.status;
       this.emit("status", row.status);

@@ -9,6 +9,9 @@ const PAUSE = 100; // ms between two looks at a run's steps
 const BATCH = 1000; // events
 const MOST = 1000; // children
 const PAST = 1000; // steps whose end is remembered
+const ENDS = ["step.completed", "step.failed", "step.cancelled"];
+/** Nothing of an execution is in flight after these. */
+const LEAVES = [...FINAL, "STALE", "RELEASED", "WAITING", "RETRYING"].map((status) => `run.${status.toLowerCase()}`);
 
 /** A run ended without a result; `status` and `error` (type, message) say how. */
 export class RunFailed extends DurableError {
@@ -44,6 +47,10 @@ export class Run extends EventTarget {
     this.seq = 0;
     /** @type {Map<string, number>} when steps have ended, the newest ones; by path */
     this.past = new Map();
+    /** When the steps in flight have begun (epoch seconds), by path, as far as that is told. @type {Map<string, number>} */
+    this.inFlight = new Map();
+    /** Progress that was told live, and of which execution: the row has it with the next heartbeat. @type {{generation: number, text: string} | null} */
+    this.live = null;
     this.shown = { status: "", progress: "" };
     /** @type {Promise<void> | null} */
     this.reading = null;
@@ -74,7 +81,9 @@ export class Run extends EventTarget {
     return this.row?.error ? JSON.parse(this.row.error) : null;
   }
   get progress() {
-    return this.row?.progress ? JSON.parse(this.row.progress) : null;
+    const { row, live } = this;
+    const ahead = live && row?.status === "EXECUTING" && row.generation === live.generation;
+    return JSON.parse((ahead ? live.text : row?.progress) || "null");
   }
   get createdAt() {
     return this.row && new Date(this.row.created_at * 1000);
@@ -170,7 +179,8 @@ export class Run extends EventTarget {
     clearTimeout(this.timer);
     this.timer = 0;
     this.unwatch?.();
-    this.unwatch = null;
+    this.unwatch = this.live = null;
+    this.inFlight.clear();
   }
 
   watch() {
@@ -224,10 +234,7 @@ export class Run extends EventTarget {
         if (!this.source.closed) setTimeout(() => this.read(), 1000); // the store is down for the moment
         return;
       }
-      if (this.row?.progress && this.row.progress !== this.shown.progress) {
-        this.shown.progress = this.row.progress;
-        this.emit("progress", this.progress);
-      }
+      this.showProgress();
       if (this.row && this.row.status !== this.shown.status) {
         this.shown.status = this.row.status;
         this.emit("status", this.row.status);
@@ -235,18 +242,32 @@ export class Run extends EventTarget {
     }
   }
 
+  showProgress() {
+    const { progress } = this;
+    const text = JSON.stringify(progress);
+    if (!progress || text === this.shown.progress) return;
+    this.shown.progress = text;
+    this.emit("progress", progress);
+  }
+
   /** @param {{type: string, at: number, data: any}} event */
   tell(event) {
     const { type, at, data } = event;
     // What is live and what is stored come by two ways: of a short step the end may be heard before its start.
-    if (type === "step.started" && at <= (this.past.get(data.path) ?? -Infinity)) return;
-    if (type === "step.completed" || type === "step.failed") {
+    if (type === "step.started") {
+      if (at <= (this.past.get(data.path) ?? -Infinity)) return;
+      this.inFlight.set(data.path, at);
+    } else if (ENDS.includes(type)) {
       this.past.delete(data.path); // so that it is the newest
       this.past.set(data.path, at);
       if (this.past.size > PAST) this.past.delete(/** @type {string} */ (this.past.keys().next().value));
+      if (at >= (this.inFlight.get(data.path) ?? Infinity)) this.inFlight.delete(data.path);
+    } else if (LEAVES.includes(type)) {
+      for (const [path, begun] of [...this.inFlight]) if (begun <= at) this.inFlight.delete(path);
     }
     if (type === "run.progress") {
-      this.shown.progress = JSON.stringify(data);
+      this.live = { generation: this.row?.generation ?? -1, text: JSON.stringify(data) };
+      this.shown.progress = this.live.text;
       this.emit("progress", data);
     } else if (type.startsWith("step.")) this.emit("step", event);
     else if (type === "run.log") this.emit("log", data);

@@ -40,7 +40,7 @@ class Progress:
         self._progress_of: str | None = None  # the worker whose progress was heard live
         self._executor: str | None = row.worker
         self._said_elsewhere: str | None = None
-        self._active: dict[str, tuple[str, float]] = {}
+        self._active: dict[str, tuple[str, float, float]] = {}  # by path: function, begun, and by our clock
         self._waits: list[str] = []
         self._finished: list[str] = []
         self._finished_at = 0.0
@@ -96,7 +96,9 @@ class Progress:
         if event.run_id != self._row.id:
             return
         if event.type == EventType.STEP_STARTED:
-            self._active[str(data["path"])] = (str(data["name"] or ""), time.monotonic())
+            self._active[str(data["path"])] = (str(data["name"] or ""), event.at, time.monotonic())
+        elif event.type == EventType.STEP_CANCELLED:
+            self._over(event.at, str(data["path"]))
         elif event.type == EventType.PROGRESS:
             self._progress, self._progress_of = data, self.worker
             self._say_progress(event.at)
@@ -107,6 +109,12 @@ class Progress:
         """A step here has just finished: sooner than its event is read."""
         self._active.pop(path, None)
 
+    def _over(self, at: float, path: str | None = None) -> None:
+        """This step, or all, are in flight no more, unless they began anew since: what is stored comes late."""
+        for one in list(self._active) if path is None else [path] if path in self._active else []:
+            if self._active[one][1] <= at:
+                del self._active[one]
+
     def told(self, event: RunEvent) -> None:
         """A stored event, wherever the run executes."""
         data, at = event.data, event.at
@@ -115,12 +123,12 @@ class Progress:
         match event.type:
             case EventType.STEP_COMPLETED:
                 self.done += 1
-                self._active.pop(str(data["path"]), None)
+                self._over(at, str(data["path"]))
                 self._finished_at = at
                 self._finished.append(f"step {data['path']} done in {length(at - data['started_at'])}")
             case EventType.STEP_FAILED:
                 again = data["retry_at"]
-                self._active.pop(str(data["path"]), None)
+                self._over(at, str(data["path"]))
                 what = f"step {data['path']} failed: {error_text(data['error'])}"
                 self._later(at, f"{what}; again at {moment(again, at)}" if again else what, "yellow")
             case EventType.CLAIMED:
@@ -131,22 +139,23 @@ class Progress:
                 steps = f"{plural(data['replayed'], 'finished step')} answered from checkpoints"
                 self._later(at, f"resumed after {length(data['gap_ms'] / 1000)}: {steps}", "cyan")
             case EventType.STALE:
+                self._over(at)
                 frozen = data["reason"] == "suspended"
                 why = "this process was frozen" if frozen else f"{data['reason']}"
                 self._later(at, f"stale: {why}; the run goes on from its last checkpoint", "yellow")
             case EventType.WAITING:
                 self._waits = [str(path) for path in data["waits"]]
-                self._active.clear()
+                self._over(at)
                 due, what = data["ready_at"], ", ".join(self._waits[:_STEPS_SHOWN])
                 until = f" until {moment(due, at)} ({length(due - at)})" if due is not None else ""
                 self._later(at, f"waiting: {what}{until}", plain=True)
             case EventType.RETRYING:
                 self._error = error_text(data["error"])
-                self._active.clear()
+                self._over(at)
                 delay = length(data["ready_at"] - at)
                 self._later(at, f"failed: {self._error}; attempt {data['attempt']} in {delay}", "yellow")
             case EventType.RELEASED:
-                self._active.clear()
+                self._over(at)
                 why = f" after a fault: {data['fault']}" if "fault" in data else ""
                 self._later(at, f"released{why}", "yellow")
 
@@ -241,7 +250,7 @@ class Progress:
             due = row.ready_at or now
             return f"starts in {length(due - now)}" if due > now + 0.1 else "waiting for its turn"
         active = tuple(self._active.items())
-        for path, (name, since) in active[-_STEPS_SHOWN:]:
+        for path, (name, _, since) in active[-_STEPS_SHOWN:]:
             function = name.rpartition(".")[2]
             shown = f"{path} ({function})" if function.isidentifier() and function != path else path
             lasts = time.monotonic() - since

@@ -95,6 +95,27 @@ class TestFrames:
             shown.hear(EventType.STEP_STARTED, path=f"s{index}", name=None, failures=0)
         assert "s7, s8, s9, and 7 more" in shown.frame[1]
 
+    def test_steps_that_are_over(self, width, monkeypatch):
+        shown = Shown(width=width)
+
+        def at(seconds: float) -> None:
+            monkeypatch.setattr(time, "time", lambda: NOW + seconds)
+
+        for index in range(3):
+            at(index)
+            shown.hear(EventType.STEP_STARTED, path=f"s{index}", name=None, failures=0)
+        shown.hear(EventType.METADATA, set={})
+        shown.hear(EventType.STEP_CANCELLED, path="s2", name=None)
+        assert "s0, s1" in shown.frame[1]
+        at(0.5)  # what is stored is told later than what is live
+        shown.told(EventType.STEP_FAILED, path="s1", error={"type": "E", "message": ""}, retry_at=NOW + 1)
+        shown.told(EventType.RETRYING, ready_at=NOW + 1, error={"type": "E", "message": ""}, attempt=2)
+        assert "s0" not in shown.frame[1]
+        assert "s1" in shown.frame[1]
+        at(3)
+        shown.told(EventType.STALE, reason="suspended", worker="w1", heartbeat_at=NOW)
+        assert "s1" not in shown.frame[1]
+
     def test_a_countdown(self, width):
         shown = Shown(width=width)
         shown.told(EventType.WAITING, ready_at=NOW + 60, waits=["pause-3"])

@@ -680,3 +680,27 @@ async def test_what_a_run_tells_has_limits(make_app):
         assert {name: len(text) for name, text in json.loads(line.fields).items()} == {
             f"field{n}": 16_000 for n in range(50)
         }
+
+
+async def test_a_step_that_its_job_gives_up_is_told(make_store):
+    clock = VirtualClock()
+
+    async def takes(seconds: float) -> float:
+        await clock.sleep(seconds)
+        return seconds
+
+    @job
+    async def gives_up(ctx):
+        slow = asyncio.create_task(ctx.step("slow", takes, 60))
+        await asyncio.sleep(0)
+        slow.cancel()
+        await ctx.step("quick", takes, 1)
+        await ctx.step("last", asyncio.Event().wait)
+
+    async with make_store() as store, app(store, gives_up, clock=clock) as durable:
+        run = await durable.trigger(gives_up)
+        await clock.advance("10s")
+        assert [event.data["path"] for event in durable.heard("step.cancelled")] == ["slow"]
+        await durable.cancel(run.id)  # what the end of the run stops isn't told for each step
+        await clock.settle()
+        assert len(durable.heard("step.cancelled")) == 1

@@ -177,3 +177,79 @@ test("of a step whose end was told the start isn't told any more", async () => {
   ]);
   await tab.close();
 });
+
+/** What a heartbeat of its worker stores. */
+async function beats(tab, run, generation, progress, worker = "w") {
+  const beat = { run_id: run.id, generation, executed: 0, progress: JSON.stringify(progress), metadata: null, logs: [] };
+  await tab.store.beat(worker, [beat], Date.now() / 1000);
+}
+
+test("progress that was told live isn't told back by what a heartbeat stored before it", async () => {
+  const { tab, run, step, end } = await executing("ahead");
+  const heard = [];
+  run.addEventListener("progress", ({ detail }) => heard.push(detail.current));
+  await settled();
+  const progress = (current) => ({ current, total: 9, message: null });
+  await beats(tab, run, 1, progress(1));
+  while (!heard.length) await settled();
+  live(tab, run, "run.progress", progress(2));
+  live(tab, run, "run.progress", progress(3));
+  await step(); // reads the row again
+  await settled();
+  await run.refresh();
+  assert.equal(run.progress.current, 3);
+  await beats(tab, run, 1, progress(2));
+  await run.refresh();
+  assert.equal(run.progress.current, 3);
+  assert.deepEqual(heard, [1, 2, 3]);
+  await end();
+  await run.result();
+  assert.equal(run.progress.current, 2, "an execution that has ended has stored its last");
+  await tab.close();
+});
+
+test("what is live of one execution says nothing of the next one", async () => {
+  const { tab, run } = await executing("generations");
+  const heard = [];
+  run.addEventListener("progress", ({ detail }) => heard.push(detail.current));
+  while (!run.row) await settled();
+  live(tab, run, "run.progress", { current: 5, total: 9, message: null });
+  live(tab, run, "step.started", { path: "a" });
+  assert.deepEqual([...run.inFlight.keys()], ["a"]);
+  const leases = await tab.store.leases();
+  await tab.store.mark_stale(leases, "suspended", Date.now() / 1000);
+  const [claim] = await tab.store.claim_runs("w2", ["job"], 1, Date.now() / 1000, "lease");
+  await beats(tab, run, claim.run.generation, { current: 1, total: 9, message: null }, "w2");
+  while (heard.length < 2) await settled();
+  assert.deepEqual([...run.inFlight], []);
+  assert.deepEqual([heard, run.progress.current], [[5, 1], 1]);
+  run.close();
+  await tab.close();
+});
+
+test("steps are in flight until their end, or that of the execution, is told", async () => {
+  const { tab, run } = await executing("flight");
+  run.addEventListener("step", () => {});
+  await settled();
+  const at = 2e9; // later than anything that is stored
+  const tell = (type, data, after) => live(tab, run, type, data, at + after);
+  const paths = () => [...run.inFlight.keys()].join();
+  for (const [i, path] of ["a", "b", "c", "d", "e"].entries()) tell("step.started", { path }, i);
+  tell("run.metadata", {}, 10);
+  tell("run.progress", { current: 1 }, 10);
+  tell("run.log", {}, 10);
+  tell("step.blocked", { path: "a" }, 10);
+  tell("run.swallowed_stop", {}, 10);
+  assert.equal(paths(), "a,b,c,d,e");
+  tell("step.completed", { path: "a" }, 10);
+  tell("step.failed", { path: "b" }, 10);
+  tell("step.cancelled", { path: "c" }, 10);
+  assert.equal(paths(), "d,e");
+  tell("step.failed", { path: "d" }, 2); // of its try before
+  tell("run.waiting", { waits: [] }, 3);
+  assert.equal(paths(), "e"); // begun since
+  tell("run.stale", { reason: "suspended" }, 20);
+  assert.equal(paths(), "");
+  run.close();
+  await tab.close();
+});

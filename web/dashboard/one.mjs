@@ -40,14 +40,6 @@ function useRun(app, id) {
     const run = source.run(id);
     let [timer, reading, again, gone, ended] = [0, false, false, false, false];
     let pause = PAUSE;
-    /** @type {Set<string>} */
-    const begun = new Set();
-    const hear = (/** @type {any} */ { detail: { type, data } }) => {
-      if (type === "step.started") begun.add(data.path);
-      else if (type.startsWith("step.")) begun.delete(data.path);
-      else if (type.startsWith("run.") && type !== "run.progress" && type !== "run.log") begun.clear();
-      soon();
-    };
     async function go() {
       [timer, reading, again, gone] = [0, true, false, false];
       const began = performance.now();
@@ -56,7 +48,7 @@ function useRun(app, id) {
         const parts = [run.steps(), run.logs(), run.history(), source.tokens({ run: id, limit: 50 }), run.children()];
         const [steps, logs, events, tokens, children] = /** @type {any[]} */ (await Promise.all(/** @type {any[]} */ (parts)));
         if (ended || gone) return; // what was read then is half of it
-        set({ run, steps, logs, events, tokens, children, begun: [...begun] });
+        set({ run, steps, logs, events, tokens, children, begun: [...run.inFlight.keys()] });
         down(null);
         pause = Math.max(PAUSE, 4 * (performance.now() - began)); // one with many steps isn't to be all that is done
       } catch (error) {
@@ -74,7 +66,7 @@ function useRun(app, id) {
       if (!timer && !reading && !ended) timer = setTimeout(go, pause);
     }
     set(undefined);
-    run.addEventListener("event", hear);
+    run.addEventListener("event", soon);
     run.addEventListener("status", soon);
     run.addEventListener("progress", soon);
     run.addEventListener("broken", soon); // to read is how to know whether it is down
@@ -122,7 +114,7 @@ export function One({ app, id }) {
   const { run, steps, logs, events, tokens, children, begun } = known;
   const row = /** @type {import("../records.mjs").Run} */ (run.row);
   const error = read(row.error);
-  const progress = read(run.shown.progress || row.progress); // what is live comes before it is stored
+  const { progress } = run;
   const pending = tokens.filter((token) => token.state === "pending" && token.kind === "token");
   return html`<section class="view one">
     <p>${back}</p>

@@ -24,8 +24,8 @@ const tab = await openTab({
   staleAfter: "5s",
 });
 const story = new Story($("log"), tab);
-/** What is on show. @type {{made: Run | null, run: Run | null, kept: number, worker: string, now: Set<string>}} */
-const view = { made: null, run: null, kept: 0, worker: "", now: new Set() };
+/** What is on show. @type {{made: Run | null, run: Run | null, kept: number, worker: string}} */
+const view = { made: null, run: null, kept: 0, worker: "" };
 let due = 0;
 let asked = 0; // when Python was, in ms
 let took = "";
@@ -55,7 +55,12 @@ async function start(event) {
     pause: $("pause").value,
   };
   $("start").disabled = true;
-  show(await tab.trigger("make_database", wanted), null);
+  try {
+    show(await tab.trigger("make_database", wanted), null);
+  } catch (error) {
+    story.tell("bad", /** @type {Error} */ (error).message);
+    draw(); // which enables it again
+  }
 }
 
 /** Go on with what an earlier visit, or another tab, has begun. */
@@ -81,7 +86,6 @@ function show(made, run) {
   view.run?.close();
   Object.assign(view, { made, run, kept: 0, worker: "" });
   story.begin();
-  view.now.clear();
   for (const one of [made, run]) {
     one?.addEventListener("event", (event) => hear(one, /** @type {CustomEvent} */ (event).detail));
     one?.addEventListener("progress", draw);
@@ -100,9 +104,6 @@ function changed(one) {
 /** @param {Run} one @param {{type: string, seq: number | null, at: number, data: any}} event */
 function hear(one, event) {
   const { type, seq, data } = event;
-  if (type === "step.started") view.now.add(data.path);
-  else if (type === "step.completed") view.now.delete(data.path);
-  else if (type === "run.claimed" || type === "run.stale") view.now.clear();
   const other = type === "run.claimed" && view.worker && data.worker !== view.worker;
   if (seq && (other || (type === "run.resumed" && "replayed" in data))) view.kept = seq;
   if (type === "run.claimed") view.worker = data.worker;
@@ -176,7 +177,7 @@ function drawPages(steps) {
   while (box.children.length > total) box.lastElementChild.remove();
   while (box.children.length < total) box.append(document.createElement("i"));
   let [done, kept] = [0, 0];
-  const states = new Map([...view.now].map((path) => [path, "now"]));
+  const states = new Map([...(view.run?.inFlight.keys() ?? [])].map((path) => [path, "now"]));
   for (const { path, seq } of steps) {
     if (seq === null || !path.startsWith("page-")) continue;
     done += 1;
