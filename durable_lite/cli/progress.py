@@ -110,7 +110,7 @@ class Progress:
         self._active.pop(path, None)
 
     def _over(self, at: float, path: str | None = None) -> None:
-        """This step, or all, are in flight no more, unless they began anew since: what is stored comes late."""
+        """This step, or all, are in flight no more, unless begun since: what is stored comes late."""
         for one in list(self._active) if path is None else [path] if path in self._active else []:
             if self._active[one][1] <= at:
                 del self._active[one]
