@@ -24,6 +24,7 @@ from e2e.dashboard import (
     act,
     coloured,
     filled,
+    heading,
     known,
     line,
     quiet,
@@ -93,6 +94,41 @@ async def test_keys_open_and_go_back(suspendable_context, site):
         await expect(page.get_by_role("grid")).to_be_focused()
         await page.go_back()
         await expect(page.get_by_role("heading", name="export_invoices")).to_be_visible()
+
+
+async def test_the_keys_of_the_page_around_it_are_its_own(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        await scenes(page, site)
+        await page.evaluate(READ_ONLY)
+        await page.evaluate("""() => {
+            for (const edits of ["true", "false"]) {
+                document.body.append(Object.assign(document.createElement("p"), { id: edits, contentEditable: edits, tabIndex: 0 }));
+            }
+        }""")
+        search = page.get_by_label("Search")
+        await expect(page.locator(".body .row")).to_have_count(7)
+        for edits in ("true", "false"):
+            await page.locator(f"#{edits}").focus()
+            await page.keyboard.press("/")
+            await expect(search).not_to_be_focused()
+        await expect(page.locator("#true")).to_have_text("/")
+        await page.get_by_role("grid").focus()
+        await page.keyboard.press("/")
+        await expect(search).to_be_focused()
+
+
+async def test_the_keyboard_keeps_its_place_when_its_button_goes(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        ids = await scenes(page, site)
+        await shown(page, site, f"#/runs/{ids['waiting']}")
+        await page.get_by_role("button", name="Cancel", exact=True).focus()
+        await page.keyboard.press("Enter")
+        await page.locator("dialog").get_by_role("button", name="Cancel the run").focus()
+        await page.keyboard.press("Enter")
+        await expect(heading(page)).to_have_text("cancelled")
+        await expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+        inside = "document.querySelector('durable-dashboard').shadowRoot.activeElement !== null"
+        await tabs.until(lambda: page.evaluate(inside), why="the focus is still in the dashboard")
 
 
 async def test_a_deep_link_shows_the_run(suspendable_context, site):

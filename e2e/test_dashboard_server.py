@@ -332,6 +332,21 @@ async def test_a_run_is_resumed_while_its_page_is_open(suspendable_context, serv
         assert await page.evaluate("window.same")
 
 
+async def test_a_run_that_has_ended_is_resumed_and_deleted_by_somebody_else(suspendable_context, serve):
+    server = serve()
+    async with suspendable_context() as context, watched(context, MISSING) as page, server.client() as app:
+        run = (await filled(app))["failed"]
+        await opened(page, f"{server.url}#/runs/{run}")
+        await expect(heading(page)).to_have_text("failed")
+        await quiet(page)  # its stream is over, too
+        server.mend_card()
+        await app.resume(run)
+        await expect(heading(page)).to_have_text("completed", timeout=30_000)
+        await expect(page.locator(".picture .bar[data-kept]")).to_have_count(1)
+        await app.delete(run)
+        await expect(page.get_by_text("There is no such run")).to_be_visible(timeout=30_000)
+
+
 async def test_hostile_text_stays_text(suspendable_context, serve):
     server = serve()
     async with suspendable_context() as context, watched(context) as page, server.client() as app:

@@ -63,3 +63,65 @@ async def test_a_step_is_added_and_no_other_is_moved(suspendable_context, site):
         assert await page.evaluate("added") <= steps
         below = "list.steps.scrollHeight - list.steps.clientHeight - list.steps.scrollTop"
         assert await page.evaluate(below) < 5, "the newest is in view"
+
+
+SLOW = """async () => {
+  const { store } = list.open;
+  const { read_logs } = store;
+  window.reads = { now: 0, most: 0, all: 0 };
+  store.read_logs = async (...given) => {
+    reads.all += 1;
+    reads.most = Math.max(reads.most, (reads.now += 1));
+    await new Promise(resolve => setTimeout(resolve, 400));
+    reads.now -= 1;
+    return read_logs.apply(store, given);
+  };
+  for (const end = performance.now() + 4000; performance.now() < end; ) {
+    list.look();
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+  delete store.read_logs;
+  return reads;
+}"""
+
+
+async def test_where_a_look_takes_long_there_are_few(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, staleAfter=NEVER)
+        run = await trigger(page, "pages", name="slow", steps=3)
+        await ended(page, run)
+        await page.evaluate(SHOW, run)
+        await shows(page, 3)
+        reads = await page.evaluate(SLOW)
+        assert reads["most"] == 1
+        assert 1 <= reads["all"] <= 3  # each 400 ms, and four times as long between
+
+
+async def test_what_cannot_be_done_is_said_until_something_else_is(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, staleAfter=NEVER)
+        run = await trigger(page, "pages", name="done", steps=3)
+        await ended(page, run)
+        await page.evaluate(SHOW, run)
+        await shows(page, 3)
+        assert await page.evaluate("list.wrong.textContent") == ""
+        await page.evaluate("list.steer('resume')")
+        said = "list.wrong.textContent.includes('COMPLETED')"
+        await tabs.until(lambda: page.evaluate(said), why="what is wrong is said")
+        await page.evaluate("list.look()")
+        await page.evaluate("new Promise(resolve => setTimeout(resolve, 500))")
+        assert await page.evaluate("getComputedStyle(list.wrong).display") != "none"
+        await page.evaluate("list.selected = null")
+        assert await page.evaluate("list.wrong.textContent") == ""
+
+
+async def test_a_store_that_cannot_be_opened_shows_nothing_of_the_one_before(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, staleAfter=NEVER)
+        await ended(page, await trigger(page, "pages", name="before", steps=1))
+        await page.evaluate(SHOW, None)
+        await tabs.until(lambda: page.evaluate("list.list.children.length > 0"), why="its runs are shown")
+        await page.evaluate("list.tab = null, list.setAttribute('store', 'no such kind')")
+        said = "!list.none.hidden && list.none.textContent.includes('store')"
+        await tabs.until(lambda: page.evaluate(said), why="why there is nothing")
+        assert await page.evaluate("list.list.children.length") == 0

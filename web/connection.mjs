@@ -9,6 +9,8 @@ import { Database, RolledBack } from "./database.mjs";
 const PREFIX = "durable-lite:";
 
 export class Connection {
+  announces_all = true;
+
   /**
    * @param {string} name of the store: a database `durable-lite:<name>` of this origin
    * @param {{durability?: import("./database.mjs").Durability}} [options]

@@ -11,7 +11,8 @@ import { FINAL, RESUMABLE } from "./statuses.mjs";
 /** @typedef {import("./run.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
 
-const PAUSE = 150; // ms between two looks, however much happens
+const PAUSE = 150; // ms between two looks, however much happens; and four times what the last one took
+const RETRY = 1000; // ms, while the store can't be read
 const LINES = 200; // of the log, and of the steps: the newest ones
 /** @type {Record<string, string>} */
 const WORDS = { kept: "from checkpoint" };
@@ -45,7 +46,11 @@ section { padding: 0.9rem 0.6rem }
 h3 { margin: 0; font-size: 1rem }
 h3, pre, li { overflow-wrap: anywhere }
 p, pre, ol { margin: 0.4rem 0 }
-pre { white-space: pre-wrap; color: var(--bad) }
+pre { white-space: pre-wrap }
+pre, .wrong { color: var(--bad) }
+.wrong:empty { display: none }
+.cut { display: block; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+progress + .cut { max-width: 12rem }
 ol { max-height: 18rem; overflow: auto; padding: 0; border: 1px solid var(--line); border-radius: 0.4rem }
 li { display: flex; gap: 0.6rem; padding: 0.15rem 0.6rem; content-visibility: auto; contain-intrinsic-block-size: auto 1.45em }
 li :first-child { flex: 1 }
@@ -91,9 +96,11 @@ function span(seconds) {
   return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** The time of day. A locale's own way takes 40 ms when it is first asked for. @param {number} at */
+/** The time of day; of another day with that. A locale's own way takes 40 ms when it is first asked for. @param {number} at */
 function clock(at) {
-  return new Date(at * 1000).toTimeString().slice(0, 8);
+  const [date, today] = [new Date(at * 1000), new Date().toDateString()];
+  if (date.toDateString() === today) return date.toTimeString().slice(0, 8);
+  return `${date.toDateString().slice(4)} ${date.toTimeString().slice(0, 5)}`;
 }
 
 /** Put the children in this order, moving only what is elsewhere. @param {Element} parent @param {Element[]} wanted */
@@ -110,7 +117,7 @@ class Row {
     this.button.onclick = () => (owner.selected = owner.selected === id ? null : id);
     this.status = make("span", { part: "status" });
     this.progress = make("progress", { max: 1, part: "progress" });
-    this.message = make("span", { className: "soft" });
+    this.message = make("span", { className: "soft cut" });
     this.started = make("td", { className: "soft wide" });
     this.elapsed = make("td", { className: "soft wide" });
     /** @type {{generation: number | undefined, progress: any} | null} */
@@ -144,6 +151,7 @@ class Row {
     this.progress.hidden = !total;
     this.progress.value = Math.min(1, Math.max(0, current / (total || 1))); // what isn't finite throws
     this.progress.ariaLabel = `Progress of ${this.run?.job}`;
+    this.message.title = message ?? "";
     say(this.message, message ?? (total ? `${Math.floor((100 * current) / total)} %` : progress ? `${current}` : "–"));
   }
 
@@ -173,6 +181,7 @@ export class DurableRuns extends HTMLElement {
     this.items = new Map();
     /** @type {Tab | null} */
     this.open = null;
+    [this.timer, this.reading, this.again, this.pause] = [0, false, false, PAUSE];
     this.kept = 0; // checkpoints up to this seq were answered by a replay
     this.worker = "";
     this.timer = 0;
@@ -188,6 +197,7 @@ export class DurableRuns extends HTMLElement {
     this.facts = make("p", { className: "soft" });
     this.sum = make("p", { part: "summary" });
     this.error = make("pre", { part: "error" });
+    this.wrong = make("p", { className: "wrong", role: "alert", part: "problem" });
     this.cancel = make("button", { type: "button", part: "button", textContent: "Cancel" });
     this.resume = make("button", { type: "button", part: "button", textContent: "Resume" });
     this.cancel.onclick = () => this.steer("cancel");
@@ -198,7 +208,7 @@ export class DurableRuns extends HTMLElement {
     this.detail = make(
       "section",
       { hidden: true, ariaLabel: "Selected run", part: "detail" },
-      ...[this.heading, this.facts, this.error, this.cancel, this.resume],
+      ...[this.heading, this.facts, this.error, this.cancel, this.resume, this.wrong],
       make("div", { className: "both" }, make("div", {}, this.sum, this.steps), this.logged),
     );
     const table = make("table", { part: "table" }, caption, make("thead", {}, make("tr", {}, ...head)), this.list);
@@ -264,9 +274,14 @@ export class DurableRuns extends HTMLElement {
     try {
       tab = await opening;
     } catch (error) {
+      if (opening !== (this.own ?? this.given)) return;
+      this.rows.clear();
+      this.list.replaceChildren(); // of the store before
+      [this.none.hidden, this.detail.hidden] = [false, true];
       say(this.none, String(/** @type {Error} */ (error).message));
       return;
     }
+    say(this.none, "No runs yet.");
     if (!tab || opening !== (this.own ?? this.given) || !this.isConnected) return;
     this.open = tab;
     const ended = new AbortController();
@@ -286,6 +301,7 @@ export class DurableRuns extends HTMLElement {
     this.items.clear();
     this.kept = 0;
     this.worker = "";
+    say(this.wrong, "");
     this.run = this.open && this.chosen ? this.open.run(this.chosen) : null;
     this.run?.addEventListener("event", (event) => this.hear(/** @type {CustomEvent} */ (event).detail));
   }
@@ -293,19 +309,24 @@ export class DurableRuns extends HTMLElement {
   /** @param {{type: string, seq: number | null, data: any}} event */
   hear({ type, seq, data }) {
     // A replay answers what was stored: after an interruption, or where another worker goes on.
-    const other = type === "run.claimed" && this.worker && data.worker !== this.worker;
+    const other = type === "run.claimed" && data.worker !== this.worker; // also the first one, of a fork
     if (seq && (other || (type === "run.resumed" && "replayed" in data))) this.kept = seq;
     if (type === "run.claimed") this.worker = data.worker;
     this.look();
   }
 
   look() {
-    if (this.timer || !this.isConnected) return;
+    this.again = true;
+    if (this.timer || this.reading || !this.isConnected) return;
     this.timer = setTimeout(async () => {
       // What is told while this reads counts for the next look.
-      this.timer = 0;
-      await this.read().catch(() => setTimeout(() => this.look(), 1000));
-    }, PAUSE);
+      [this.timer, this.reading, this.again] = [0, true, false];
+      const began = performance.now();
+      const read = await this.read().then(() => true, () => false);
+      this.pause = read ? Math.max(PAUSE, 4 * (performance.now() - began)) : RETRY;
+      this.reading = false;
+      if (this.again || !read) this.look();
+    }, this.pause);
   }
 
   async read() {
@@ -346,13 +367,13 @@ export class DurableRuns extends HTMLElement {
     this.cancel.disabled = FINAL.includes(status);
     this.resume.disabled = !RESUMABLE.includes(status);
 
+    const known = new Set(steps.map((step) => step.path));
+    steps = steps.sort((a, b) => a.started_at - b.started_at).slice(-LINES);
     const left = completed - steps.filter((step) => step.state === "completed").length;
     const from = kept ? `, ${kept} of them from checkpoints` : "";
     say(this.sum, `${completed} steps done${from}${left ? `; the newest ${LINES}:` : ""}`);
     const below = this.steps.scrollHeight - this.steps.scrollTop - this.steps.clientHeight < 40;
-    const known = new Set(steps.map((step) => step.path));
     const now = Date.now() / 1000;
-    steps.sort((a, b) => a.started_at - b.started_at);
     const items = steps.map((step) => {
       const over = step.state === "waiting" && (step.wake_at ?? 0) <= now; // the store doesn't note its end
       const is = step.state === "completed" && (step.seq ?? 0) < this.kept ? "kept" : over ? "waited" : step.state;
@@ -390,10 +411,12 @@ export class DurableRuns extends HTMLElement {
 
   /** @param {"cancel" | "resume"} what */
   async steer(what) {
+    const chosen = this.chosen;
+    say(this.wrong, "");
     try {
-      await this.open?.run(this.chosen ?? "")[what]();
+      await this.open?.run(chosen ?? "")[what]();
     } catch (error) {
-      say(this.spoken, String(/** @type {Error} */ (error).message)); // it has ended meanwhile
+      if (chosen === this.chosen) say(this.wrong, String(/** @type {Error} */ (error).message)); // it has ended meanwhile
     }
     this.look();
   }

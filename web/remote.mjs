@@ -66,6 +66,7 @@ export class Remote extends EventTarget {
     this.listeners = new Set();
     /** @type {import("./source.mjs").RunStore} */
     this.store = {
+      announces_all: false,
       get_run: (id) => this.row(id),
       get_runs: (ids) => this.rows(ids),
       load_steps: async (id) => {

@@ -142,12 +142,12 @@ export class Run extends EventTarget {
   logs() {
     return this.source.store.read_logs(this.id);
   }
-  /** All stored events, in order. @returns {Promise<import("./source.mjs").HistoryEvent[]>} */
-  async history() {
+  /** All stored events, in order; those after a `seq`. @returns {Promise<import("./source.mjs").HistoryEvent[]>} */
+  async history(after = 0) {
     /** @type {import("./source.mjs").HistoryEvent[]} */
     const found = [];
     for (let more = true; more; ) {
-      const batch = await this.source.store.read_events(this.id, found.at(-1)?.seq ?? 0, BATCH);
+      const batch = await this.source.store.read_events(this.id, found.at(-1)?.seq ?? after, BATCH);
       for (const { seq, at, type, data } of batch) found.push({ seq, at, type, data: JSON.parse(data) });
       more = batch.length === BATCH;
     }

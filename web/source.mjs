@@ -37,6 +37,7 @@
  * @property {(id: string) => Promise<import("./records.mjs").LogLine[]>} read_logs
  * @property {(id: string, after: number, limit: number) => Promise<import("./records.mjs").StoredEvent[]>} read_events
  * @property {(listener: (changes: import("./records.mjs").Change[]) => void) => () => void} listen
+ * @property {boolean} announces_all whether who listens hears of everything
  */
 
 /**

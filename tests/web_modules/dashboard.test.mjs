@@ -61,3 +61,17 @@ test("what was read of older runs stays below the live ones, unless there is a h
   assert.deepEqual(told([9, 8, 7], [20, 19]), [20, 19], "between 19 and 9 there may be others");
   assert.deepEqual(told([9, 8], []), []);
 });
+
+test("spans that nobody could see by themselves are drawn as one, and none is lost", { skip: !vendored }, async () => {
+  const { coarse } = await import("../../web/dashboard/picture.mjs");
+  const span = (/** @type {string} */ is, /** @type {number} */ from, /** @type {number} */ to) => ({ is, from, to });
+  const short = Array.from({ length: 100_000 }, (_, i) => span(i % 3 ? "waiting" : "executing", i, i + 1));
+  const all = /** @type {any[]} */ ([span("pending", -500, 0), ...short, span("executing", 100_000, 101_000)]);
+  const found = coarse(all, 200);
+  assert(found.length < 1100);
+  assert.equal(found.reduce((sum, one) => sum + one.of, 0), all.length);
+  assert.deepEqual([found[0].is, found[0].of, found.at(-1)?.is, found.at(-1)?.of], ["pending", 1, "executing", 1]);
+  assert.equal(found[1].is, "waiting"); // most of it
+  found.forEach((one, i) => i && assert.equal(one.from, found[i - 1].to));
+  assert.deepEqual(coarse(all.slice(0, 2), 0).map(({ is, from, to }) => ({ is, from, to })), all.slice(0, 2));
+});

@@ -2,7 +2,7 @@
 
 import { FINAL, RESUMABLE } from "../statuses.mjs";
 import { decode } from "../values.mjs";
-import { html } from "./html.mjs";
+import { html, useEffect, useRef } from "./html.mjs";
 
 /** @typedef {import("./app.mjs").App} App */
 /** @typedef {import("../run.mjs").Run} Run */
@@ -85,6 +85,12 @@ const WORDS = { cancel: "Cancel", resume: "Resume", replay: "Replay", hand_over:
 /** @param {{app: App, run: Run}} given */
 export function Actions({ app, run }) {
   const status = run.status ?? "";
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const active = () => /** @type {ShadowRoot | Document | undefined} */ (box.current?.getRootNode())?.activeElement ?? null;
+  const here = Boolean(box.current?.contains(active())); // before it is drawn
+  useEffect(() => {
+    if (here && !box.current?.contains(active())) box.current?.focus(); // its button is gone with the status
+  });
   if (app.source.readOnly) return null;
   const final = FINAL.includes(status);
   /** @type {Record<keyof typeof WORDS, boolean>} */
@@ -93,7 +99,7 @@ export function Actions({ app, run }) {
     ...{ hand_over: !final || status === "MOVED", delete: final },
   };
   const names = /** @type {(keyof typeof WORDS)[]} */ (Object.keys(WORDS)).filter((name) => can[name]);
-  return html`<div class="actions" role="group" aria-label="What to do with this run">
+  return html`<div class="actions" role="group" tabindex="-1" ref=${box} aria-label="What to do with this run">
     ${names.map((name) => html`<button type="button" key=${name} data-do=${name} onclick=${() => app.ask(questions(app, run)[name])}>${WORDS[name]}</button>`)}
   </div>`;
 }

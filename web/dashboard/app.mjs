@@ -30,7 +30,7 @@ export function Dashboard({ source, links, label }) {
   const [route, setRoute] = useState(() => parse(links ? location.hash : ""));
   const [question, ask] = useState(/** @type {import("./ask.mjs").Question | null} */ (null));
   const [note, setNote] = useState({ text: "", n: 0 });
-  const [news, setNews] = useState("");
+  const [news, setNews] = useState({ text: "", n: 0 });
   const [error, setError] = useState(/** @type {Error | null} */ (null));
   const kept = useRef(/** @type {Record<string, any>} */ ({}));
   const list = useRef(/** @type {Route} */ ({ view: "runs" }));
@@ -73,7 +73,7 @@ export function Dashboard({ source, links, label }) {
     return {
       ...{ source, go, back, Link, ask },
       say: (/** @type {string} */ text) => setNote(({ n }) => ({ text, n: n + 1 })),
-      tell: setNews,
+      tell: (/** @type {string} */ text) => setNews(({ n }) => ({ text, n: n + 1 })),
       down: (/** @type {Error | null} */ now) => setError((before) => (before?.message === now?.message ? before : now)),
     };
   }, [source, links]);
@@ -81,8 +81,11 @@ export function Dashboard({ source, links, label }) {
   useEffect(() => {
     /** @param {KeyboardEvent} event */
     const hear = (event) => {
-      const [target] = /** @type {HTMLElement[]} */ (event.composedPath());
-      const typing = target?.matches?.("input, textarea, select");
+      const path = /** @type {HTMLElement[]} */ (event.composedPath());
+      const [target] = path;
+      // In a page of somebody else these keys are its own.
+      if (!path.includes(/** @type {HTMLElement} */ (box.current)) && target !== document.body) return;
+      const typing = target?.isContentEditable || target?.matches?.("input, textarea, select");
       if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || box.current?.querySelector("dialog[open]")) return;
       if (event.key === "/" && !typing) {
         event.preventDefault();
@@ -95,6 +98,17 @@ export function Dashboard({ source, links, label }) {
     document.addEventListener("keydown", hear);
     return () => document.removeEventListener("keydown", hear);
   }, [app, route]);
+
+  // What opened a question may be gone when it closes.
+  const asked = useRef(false);
+  useEffect(() => {
+    const view = /** @type {ShadowRoot | Document | undefined} */ (box.current?.getRootNode());
+    const lost = !view?.activeElement || view.activeElement === document.body;
+    /** @type {HTMLElement | null | undefined} */
+    const next = box.current?.querySelector("h2[tabindex], .grid");
+    if (!question && asked.current && lost) next?.focus({ preventScroll: true });
+    asked.current = question !== null;
+  }, [question]);
 
   const current = route.view === "run" ? "runs" : route.view;
   return html`<div class="app" ref=${box}>
@@ -109,7 +123,7 @@ export function Dashboard({ source, links, label }) {
     ${route.view === "schedules" && html`<${Schedules} app=${app} />`}
     ${route.view === "tokens" && html`<${Tokens} app=${app} />`}
     ${question && html`<${Ask} question=${question} close=${() => ask(null)} />`}
-    <p class="sr" role="status">${news}</p>
+    <p class="sr" role="status">${news.text + (news.n % 2 ? "\u00a0" : "")}</p>
     <p class="note" role="status" data-on=${note.text ? "" : undefined}>${note.text}</p>
   </div>`;
 }

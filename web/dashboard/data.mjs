@@ -8,7 +8,8 @@ import { useEffect, useRef, useState } from "./html.mjs";
 
 const NEWEST = 100; // of a list are live
 const PAGE = 200;
-const LOOK = 2000; // ms between two looks at older ones
+const LOOK = 2000; // ms between two looks at older ones that go on
+const ALL = 15; // of these looks one is also at those that have ended: they may be deleted, or resumed
 const PAUSE = 200; // ms between two reads, however much happens
 const POLL = 5000; // ms, for what nobody tells of
 const RETRY = 1500; // ms, while the source is down
@@ -65,11 +66,17 @@ export function useRuns(source, filter, down, keep) {
 
   // Of the older ones, which aren't live, those that are seen and go on are looked at.
   useEffect(() => {
+    let looks = 0;
     const timer = setInterval(async () => {
-      const newest = new Set(state.current.runs?.slice(0, NEWEST));
-      const old = (keep.seen ?? []).filter((run) => !newest.has(run) && !run.finished);
-      if (!old.length || document.hidden) return;
-      await Promise.allSettled(old.map((run) => run.refresh()));
+      if (document.hidden) return;
+      const all = ++looks % ALL === 0;
+      const now = state.current;
+      const newest = new Set(now.runs?.slice(0, NEWEST));
+      const old = (keep.seen ?? []).filter((run) => !newest.has(run) && (all || !run.finished));
+      if (!old.length) return;
+      const found = await Promise.allSettled(old.map((run) => run.refresh()));
+      const gone = new Set(old.filter((_, i) => /** @type {any} */ (found[i]).reason?.name === "RunNotFound"));
+      if (gone.size) now.runs = now.runs?.filter((run) => !gone.has(run)) ?? null;
       redraw((n) => n + 1);
     }, LOOK);
     return () => clearInterval(timer);
@@ -99,15 +106,16 @@ export function useRuns(source, filter, down, keep) {
 }
 
 /**
- * What `read` gives, again after changes of the source and after `again()`; undefined at first.
+ * What `read` gives, again after changes of the source (unless it is told of them less often) and after `again()`;
+ * undefined at first.
  * @template T
  * @param {Source} source
  * @param {() => Promise<T>} read
  * @param {(error: Error | null) => void} down
- * @param {any[]} [of] what it depends on
+ * @param {{of?: any[], listens?: boolean}} [how] `of`: what it depends on; `listens`: or only look now and then
  * @returns {{value: T | undefined, again: () => void}}
  */
-export function useRead(source, read, down, of = []) {
+export function useRead(source, read, down, { of = [], listens = true } = {}) {
   const [value, set] = useState(/** @type {T | undefined} */ (undefined));
   const look = useRef(() => {});
   useEffect(() => {
@@ -138,7 +146,7 @@ export function useRead(source, read, down, of = []) {
     }
     set(undefined);
     look.current = () => soon(0);
-    const unlisten = source.store.listen(() => soon(PAUSE));
+    const unlisten = listens ? source.store.listen(() => soon(PAUSE)) : () => {};
     go();
     return () => {
       ended = true;
@@ -149,14 +157,14 @@ export function useRead(source, read, down, of = []) {
   return { value, again: () => look.current() };
 }
 
-/** The time, each second as long as something goes on. @param {boolean} on */
-export function useNow(on) {
+/** The time, now and then as long as something goes on. @param {boolean} on @param {number} [every] seconds */
+export function useNow(on, every = 1) {
   const [now, set] = useState(Date.now() / 1000);
   useEffect(() => {
     if (!on) return;
     set(Date.now() / 1000);
-    const timer = setInterval(() => set(Date.now() / 1000), 1000);
+    const timer = setInterval(() => set(Date.now() / 1000), every * 1000);
     return () => clearInterval(timer);
-  }, [on]);
+  }, [on, every]);
   return now;
 }

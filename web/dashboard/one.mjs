@@ -19,6 +19,9 @@ import { many, moment, number, read, span, word } from "./words.mjs";
 
 const PAUSE = 150; // ms between two reads, however much happens
 const RETRY = 1500;
+const POLL = 5000; // ms, of what has ended: a server tells no more of it
+const MANY = 1000; // steps whose timeline isn't drawn each second
+const TOKENS = 200;
 
 /**
  * What is known of a run; null: it isn't there.
@@ -40,20 +43,30 @@ function useRun(app, id) {
     const run = source.run(id);
     let [timer, reading, again, gone, ended] = [0, false, false, false, false];
     let pause = PAUSE;
+    /** @type {Known | null} */
+    let last = null;
+    let shown = "";
     async function go() {
       [timer, reading, again, gone] = [0, true, false, false];
       const began = performance.now();
       try {
         await run.refresh();
-        const parts = [run.steps(), run.logs(), run.history(), source.tokens({ run: id, limit: 50 }), run.children()];
+        const pending = source.tokens({ run: id, state: "pending", limit: TOKENS });
+        const seen = last?.events ?? [];
+        const parts = [run.steps(), run.logs(), run.history(seen.at(-1)?.seq), pending, run.children()];
         const [steps, logs, events, tokens, children] = /** @type {any[]} */ (await Promise.all(/** @type {any[]} */ (parts)));
         if (ended || gone) return; // what was read then is half of it
-        set({ run, steps, logs, events, tokens, children, begun: [...run.inFlight.keys()] });
+        last = { run, steps, logs, events: [...seen, ...events], tokens, children, begun: [...run.inFlight.keys()] };
+        if (run.row) shown = stamp(run.row);
+        set(last);
         down(null);
         pause = Math.max(PAUSE, 4 * (performance.now() - began)); // one with many steps isn't to be all that is done
       } catch (error) {
         if (ended) return;
-        if (/** @type {Error} */ (error).name === "RunNotFound") return set(null);
+        if (/** @type {Error} */ (error).name === "RunNotFound") {
+          last = null; // a run of this id that comes has another history
+          return set(null);
+        }
         down(/** @type {Error} */ (error));
         [again, pause] = [true, RETRY];
       } finally {
@@ -72,8 +85,17 @@ function useRun(app, id) {
     run.addEventListener("broken", soon); // to read is how to know whether it is down
     run.addEventListener("gone", () => {
       gone = true;
+      last = null;
       if (!ended) set(null);
     });
+    // Nobody tells of a server's run that has ended, nor of what it has started.
+    const poll = setInterval(async () => {
+      if (source.store.announces_all || document.hidden || reading || !last || !run.finished) return;
+      const [known, row] = [last, await source.store.get_run(id).catch(() => undefined)];
+      if (ended || known !== last || row === undefined) return;
+      if (!row) [last] = [null, set(null)];
+      else if (stamp(row) !== shown || known.children.some((child) => !child.finished)) soon();
+    }, POLL);
     // A wait that has ended is no event, nor another status.
     const unlisten = source.store.listen((changes) => {
       if (changes.some(({ run_id, step }) => !step && (run_id === null || run_id === id))) soon();
@@ -82,6 +104,7 @@ function useRun(app, id) {
     return () => {
       ended = true;
       clearTimeout(timer);
+      clearInterval(poll);
       unlisten();
       run.close();
     };
@@ -89,12 +112,15 @@ function useRun(app, id) {
   return known;
 }
 
+/** What a run is, as far as only a look at it tells. @param {import("../records.mjs").Run} row */
+const stamp = ({ status, attempt, generation, seq }) => `${status} ${attempt} ${generation} ${seq}`;
+
 /** @param {{app: App, id: string}} given */
 export function One({ app, id }) {
   const known = useRun(app, id);
   const status = known?.run.status ?? "";
   const over = FINAL.includes(status);
-  const now = useNow(Boolean(known) && !over);
+  const now = useNow(Boolean(known) && !over, (known?.steps.length ?? 0) > MANY ? 10 : 1);
   const heading = useRef(/** @type {HTMLElement | null} */ (null));
   const { Link } = app;
   useEffect(() => heading.current?.focus({ preventScroll: true }), [id, known === undefined]);

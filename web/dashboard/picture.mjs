@@ -4,11 +4,13 @@ import { html, useRef, useState } from "./html.mjs";
 import { clock, many, number, span, word } from "./words.mjs";
 
 /** @typedef {import("../timeline.mjs").Timeline} Timeline */
+/** @typedef {import("../timeline.mjs").Span} Span */
 /** @typedef {import("../timeline.mjs").TimelineStep} TimelineStep */
 
 const ROWS = 40; // steps that are drawn at first
 const MORE = 200;
 const TICKS = 5;
+const SHARES = 500; // of the whole: what is shorter isn't drawn by itself
 const NICE = [1, 2, 5];
 const LONG = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400];
 /** Spans that are drawn as nothing done: the hatched ones are an interruption. */
@@ -29,6 +31,27 @@ function pace(length) {
   return (NICE.find((one) => one * power >= least) ?? 10) * power;
 }
 
+/**
+ * No more than can be seen: of spans that are too short for that, several in a row are one, drawn as most of it was.
+ * @param {Span[]} spans
+ * @param {number} least seconds
+ * @returns {(Span & {of: number})[]}
+ */
+export function coarse(spans, least) {
+  /** @type {(Span & {of: number, times: Record<string, number>})[]} */
+  const found = [];
+  for (const one of spans) {
+    const length = one.to - one.from;
+    const last = found.at(-1);
+    if (last && length < least && last.to - last.from < least) {
+      const times = { ...last.times, [one.is]: (last.times[one.is] ?? 0) + length };
+      const [is] = Object.entries(times).reduce((most, other) => (other[1] > most[1] ? other : most));
+      Object.assign(last, { is, to: one.to, of: last.of + 1, times });
+    } else found.push({ ...one, of: 1, times: { [one.is]: length } });
+  }
+  return found;
+}
+
 /** @param {string} is */
 const drawnAs = (is) => (IDLE.includes(is) ? "pending" : is);
 
@@ -40,19 +63,22 @@ export function Picture({ drawn, over }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   if (!drawn) return null;
   const { from, steps } = drawn;
-  const spans = drawn.spans.filter(({ is }) => !END.includes(is));
-  const to = Math.max(from + 0.001, ...spans.map((one) => one.to), ...steps.slice(-500).map((step) => step.to ?? from), over ? from : drawn.to);
+  const all = drawn.spans.filter(({ is }) => !END.includes(is));
+  const ends = [...all.slice(-1), ...steps.slice(-500)].map((one) => one.to ?? from); // spans are in order
+  const to = Math.max(from + 0.001, ...ends, over ? from : drawn.to);
   const length = to - from;
+  const spans = all.length > SHARES ? coarse(all, length / SHARES) : all.map((one) => ({ ...one, of: 1 }));
   const place = (/** @type {number} */ a, /** @type {number} */ b) => {
     const left = Math.min(100, Math.max(0, ((a - from) / length) * 100));
     return { left: `${left}%`, width: `${Math.min(100 - left, Math.max(0, ((b - a) / length) * 100))}%` };
   };
   const late = (/** @type {number} */ end) => (end - from) / length > 0.85;
   const gaps = spans.filter((one) => one.is === "gap");
+  const interruptions = all.filter((one) => one.is === "gap").length;
   const every = pace(length);
   const ticks = Array.from({ length: Math.floor(length / every) + 1 }, (_, i) => i * every);
   const shown = steps.slice(0, rows);
-  const used = new Set(spans.map((one) => drawnAs(one.is)));
+  const used = new Set(all.map((one) => drawnAs(one.is)));
   const kept = steps.filter((step) => step.kept).length;
 
   /** @param {KeyboardEvent} event */
@@ -74,7 +100,7 @@ export function Picture({ drawn, over }) {
     onmouseenter: () => setHint(`${label}: ${text}`),
   });
 
-  const own = `${span(length)} from ${clock(from, true)} to ${clock(to, true)}${gaps.length ? `, ${many(gaps.length, "interruption")}` : ""}`;
+  const own = `${span(length)} from ${clock(from, true)} to ${clock(to, true)}${interruptions ? `, ${many(interruptions, "interruption")}` : ""}`;
   return html`<div class="picture" ref=${box}>
     <p class="legend" aria-hidden="true">
       ${LEGEND.filter(([is]) => used.has(is)).map(([is, text]) => html`<span key=${is}><i data-is=${is} />${text}</span>`)}
@@ -89,7 +115,8 @@ export function Picture({ drawn, over }) {
         (tick, i) => html`<span key=${tick} style=${{ left: place(from + tick, to).left }} data-end=${tick / length > 0.8 ? "" : undefined}>${i ? span(tick) : "0"}</span>`,
       )}</div></div>
       <div ...${lane(0, "Run", own)}><span class="label"><b>Run</b></span><div class="track">${spans.map((one, i) => {
-        const text = `${one.is === "gap" ? "interrupted" : word(one.is)}${one.why ? ` (${one.why})` : ""}, ${span(one.to - one.from)} from ${clock(one.from, true)}${one.worker ? `, ${one.worker}` : ""}${one.attempt && one.attempt > 1 ? `, attempt ${one.attempt}` : ""}`;
+        const mostly = one.of > 1 ? `${number(one.of)} in a row, mostly ` : "";
+        const text = `${mostly}${one.is === "gap" ? "interrupted" : word(one.is)}${one.why && one.of === 1 ? ` (${one.why})` : ""}, ${span(one.to - one.from)} from ${clock(one.from, true)}${one.worker ? `, ${one.worker}` : ""}${one.attempt && one.attempt > 1 ? `, attempt ${one.attempt}` : ""}`;
         return html`<i class="span" key=${i} data-is=${drawnAs(one.is)} style=${place(one.from, one.to)} title=${text} onmouseenter=${() => setHint(text)} />`;
       })}</div></div>
       ${shown.map((step, i) => {

@@ -115,7 +115,7 @@ export function wanted({ status, job, tag, q }) {
 /** @param {{app: App, route: Route}} given */
 function Filters({ app, route }) {
   const { source, go } = app;
-  const { value: jobs = [] } = useRead(source, () => source.knownJobs(), () => {});
+  const { value: jobs = [] } = useRead(source, () => source.knownJobs(), () => {}, { listens: false });
   const names = [...new Set([...jobs.map(({ name }) => name), ...(route.job ? [route.job] : [])])];
   const change = (/** @type {Partial<Route>} */ part) => go({ ...route, ...part }, true);
   const pick = (/** @type {"status" | "job"} */ name) => (/** @type {any} */ event) => change({ [name]: event.target.value });
@@ -171,7 +171,11 @@ function useNews(app, runs, key) {
   const timer = useRef(0);
   useEffect(() => {
     known.current = null;
-    return () => clearTimeout(timer.current);
+    return () => {
+      clearTimeout(timer.current);
+      timer.current = 0;
+      news.current.clear();
+    };
   }, [key]);
   useEffect(() => {
     if (!runs) return;

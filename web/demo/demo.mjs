@@ -104,7 +104,7 @@ function changed(one) {
 /** @param {Run} one @param {{type: string, seq: number | null, at: number, data: any}} event */
 function hear(one, event) {
   const { type, seq, data } = event;
-  const other = type === "run.claimed" && view.worker && data.worker !== view.worker;
+  const other = type === "run.claimed" && data.worker !== view.worker;
   if (seq && (other || (type === "run.resumed" && "replayed" in data))) view.kept = seq;
   if (type === "run.claimed") view.worker = data.worker;
   story.run(one, event);
