@@ -102,7 +102,8 @@ async def test_the_keys_of_the_page_around_it_are_its_own(suspendable_context, s
         await page.evaluate(READ_ONLY)
         await page.evaluate("""() => {
             for (const edits of ["true", "false"]) {
-                document.body.append(Object.assign(document.createElement("p"), { id: edits, contentEditable: edits, tabIndex: 0 }));
+                const place = { id: edits, contentEditable: edits, tabIndex: 0 };
+                document.body.append(Object.assign(document.createElement("p"), place));
             }
         }""")
         search = page.get_by_label("Search")
