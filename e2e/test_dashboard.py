@@ -358,6 +358,16 @@ async def test_what_a_run_waits_for_is_live(suspendable_context, site):
         await expect(page.get_by_text("It waits for this token")).to_have_count(0)
 
 
+async def test_of_a_run_with_thousands_of_waits_as_much_is_drawn_as_can_be_seen(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        run = await filled(page, site, "rows.waited(store, 3000)")
+        await shown(page, site, f"#/runs/{run}")
+        await expect(page.get_by_text("0 steps finished of 3,000 that have begun.")).to_be_visible()
+        assert 100 < await page.locator(".picture .span").count() < 1100
+        await expect(page.locator(".picture .span").nth(300)).to_have_attribute("title", re.compile("mostly"))
+        await expect(page.get_by_role("button", name="more of 3,000 steps")).to_be_visible()
+
+
 async def test_a_search_stops_at_ten_thousand_and_can_go_on(suspendable_context, site):
     async with suspendable_context() as context, watched(context) as page:
         await filled(page, site, "rows.fill(store, 10_001)")

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page
 
 from durable_lite.testing import tabs
-from e2e.dashboard import coloured, serious
+from e2e.dashboard import coloured, filled, serious
 from e2e.tab import NEVER, ended, opened, trigger
 
 pytestmark = pytest.mark.timeout(120)
@@ -63,6 +63,23 @@ async def test_a_step_is_added_and_no_other_is_moved(suspendable_context, site):
         assert await page.evaluate("added") <= steps
         below = "list.steps.scrollHeight - list.steps.clientHeight - list.steps.scrollTop"
         assert await page.evaluate(below) < 5, "the newest is in view"
+
+
+async def test_of_a_long_log_the_newest_lines_are_in_view(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await context.new_page()
+        run = await filled(page, site, "rows.waited(store, 1000)")
+        await page.evaluate("""async () => {
+            const { openTab } = await import("/durable-lite.mjs");
+            window.tab = await openTab({ store: "indexeddb:e2e", worker: false });
+        }""")
+        await page.evaluate(SHOW.replace("./durable", "/durable"), run)
+        there = "list.log.lastElementChild?.textContent.startsWith('has waited 999 times')"
+        await tabs.until(lambda: page.evaluate(there), why="its last line is shown")
+        for part in ("log", "steps"):
+            assert await page.evaluate(f"list.{part}.children.length") == LINES
+            below = f"list.{part}.scrollHeight - list.{part}.clientHeight - list.{part}.scrollTop"
+            assert await page.evaluate(below) < 5
 
 
 SLOW = """async () => {

@@ -110,6 +110,13 @@ function arrange(parent, wanted) {
   wanted.forEach((node, i) => parent.children[i] === node || parent.insertBefore(node, parent.children[i] ?? null));
 }
 
+/** The same for a list whose newest is below, which stays in view for who looks at it. @param {Element} list @param {Element[]} wanted */
+function follow(list, wanted) {
+  const below = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  arrange(list, wanted);
+  if (below) list.scrollTop = list.scrollHeight;
+}
+
 class Row {
   /** @param {DurableRuns} owner @param {string} id */
   constructor(owner, id) {
@@ -372,7 +379,6 @@ export class DurableRuns extends HTMLElement {
     const left = completed - steps.filter((step) => step.state === "completed").length;
     const from = kept ? `, ${kept} of them from checkpoints` : "";
     say(this.sum, `${completed} steps done${from}${left ? `; the newest ${LINES}:` : ""}`);
-    const below = this.steps.scrollHeight - this.steps.scrollTop - this.steps.clientHeight < 40;
     const now = Date.now() / 1000;
     const items = steps.map((step) => {
       const over = step.state === "waiting" && (step.wake_at ?? 0) <= now; // the store doesn't note its end
@@ -383,15 +389,14 @@ export class DurableRuns extends HTMLElement {
     if (status === "EXECUTING") {
       for (const path of this.run?.inFlight.keys() ?? []) if (!known.has(path)) items.push(this.item(path, path, "executing", ""));
     }
-    arrange(this.steps, items.slice(-LINES));
-    if (below) this.steps.scrollTop = this.steps.scrollHeight;
+    follow(this.steps, items.slice(-LINES));
 
     this.logged.hidden = !lines.length;
     const said = lines.slice(-LINES).map(({ attempt, path, ordinal, level, message, fields }) => {
       const more = Object.entries(JSON.parse(fields)).map(([name, value]) => ` ${name}=${value}`);
       return this.item(`log ${attempt} ${path} ${ordinal}`, message + more.join(""), level, "");
     });
-    arrange(this.log, said);
+    follow(this.log, said);
     for (const [key, item] of this.items) if (!item.isConnected) this.items.delete(key);
   }
 

@@ -181,3 +181,27 @@ export async function scenes(store, text = (plain) => plain) {
   ]);
   return { done: done.id, failed: failed.id, waiting: waiting.id, executing: executing.id, queued: queued.id };
 }
+
+/** A run that executes, after so many waits and with as many log lines, as its worker would have stored them. */
+export async function waited(store, count) {
+  const t0 = Date.now() / 1000 - count * 60;
+  const one = await new Scene(store, `waited${"0".repeat(20)}`, { job: "waits", created_at: t0 }).made();
+  await one.claim(1);
+  const [claimed] = (await store.read_events(one.id, 0, 10)).filter(({ type }) => type === "run.claimed");
+  const told = JSON.parse(claimed.data);
+  await store.transact(["events", "unfinished", "logs", "runs"], "readwrite", async (t) => {
+    for (let i = 0; i < count; i += 1) {
+      const [at, path] = [t0 + 2 + i * 60, `pause-${i}`];
+      const wait = { kind: "sleep", state: "waiting", output: null, finished_at: null, wake_at: at + 50, seq: null };
+      t.objectStore("unfinished").put(step(one.id, path, null, at, null, wait));
+      const waits = { seq: 3 + 2 * i, at, type: "run.waiting", data: JSON.stringify({ waits: [path], ready_at: at + 50 }) };
+      const again = { seq: 4 + 2 * i, at: at + 50, type: "run.claimed", data: JSON.stringify({ ...told, from: "WAITING" }) };
+      for (const event of [waits, again]) t.objectStore("events").put({ run_id: one.id, ...event });
+      t.objectStore("logs").put(one.log(2 + i * 60, "info", `has waited ${i} times`, { number: i }));
+    }
+    const rows = t.objectStore("runs");
+    const row = await new Promise((resolve) => (rows.get(one.id).onsuccess = ({ target }) => resolve(target.result)));
+    rows.put({ ...row, seq: 2 + 2 * count });
+  });
+  return one.id;
+}
