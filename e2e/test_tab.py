@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Error, Page
 
 from durable_lite.testing import tabs
 from e2e.tab import BUSY, NEVER, begun, ended, events, executes, interrupted, opened, row, trigger, types
@@ -249,6 +249,45 @@ async def test_a_job_file_that_is_not_there(suspendable_context, site):
         page = await opened(context, site, jobs=f"{site.base}/missing.py")
         await trigger(page, "pages", name="none", steps=3)
         assert "missing.py can't be fetched (404)" in (await failure(page))["message"]
+
+
+SQUARES = """
+from durable_lite import job
+
+@job
+async def {name}(ctx, payload: dict[str, int]) -> int:
+    return payload["number"]**2
+"""
+
+
+async def test_a_file_that_is_there_in_the_end(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await opened(context, site, jobs=f"{site.base}/late.py")
+        other = await opened(context, site, worker=False)
+        run = await trigger(page, "square", number=3)
+        assert (await failure(page))["again"] == 30
+        await tabs.until(lambda: page.evaluate("!tab.leads"), why="another tab may try")
+        site.files["/late.py"] = SQUARES.format(name="square").encode()
+        await page.evaluate("dispatchEvent(new Event('online'))")
+        assert (await ended(other, run))["output"] == "9"
+
+
+async def test_a_deployment_while_somebody_was_away(suspendable_context, site):
+    """What the last visit knew of the jobs isn't what there is now."""
+    site.files["/deployed.py"] = SQUARES.format(name="square").encode()
+    async with suspendable_context() as context:
+        page = await opened(context, site, jobs=f"{site.base}/deployed.py")
+        assert (await ended(page, await trigger(page, "square", number=3)))["output"] == "9"
+        with pytest.raises(Error, match="among those that a worker has published"):
+            await trigger(page, "area", number=4)
+        await page.close()
+        page = await opened(context, site, jobs=f"{site.base}/deployed.py")
+        with pytest.raises(Error, match="among those that a worker has published"):
+            await trigger(page, "area", number=4)
+        await page.close()
+        site.files["/deployed.py"] = SQUARES.format(name="area").encode()
+        page = await opened(context, site, jobs=f"{site.base}/deployed.py")
+        assert (await ended(page, await trigger(page, "area", number=4)))["output"] == "16"
 
 
 async def test_a_step_that_fetches(suspendable_context, site):

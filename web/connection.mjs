@@ -77,7 +77,7 @@ export class Connection {
     } else if (this.silence) {
       this.silence = null;
       this.speak();
-      // What others commit isn't told to a page in the back/forward cache, nor to its worker.
+      // What others commit isn't told to a page in the back/forward cache, nor to its worker; Chrome drops it then.
       this.tell([{ run_id: null, claimable: false }]);
     }
   }
