@@ -1,5 +1,6 @@
 """The dashboard over a tab's own store, under a strict policy: lists, links, actions, hostile text, axe."""
 
+import asyncio
 import json
 import re
 
@@ -356,6 +357,24 @@ async def test_what_a_run_waits_for_is_live(suspendable_context, site):
         await known(other)
         await other.evaluate("async (id) => (await dashboard().own).completeToken(id)", "tok-approve-4711")
         await expect(page.get_by_text("It waits for this token")).to_have_count(0)
+
+
+async def test_an_old_run_that_is_deleted_leaves_the_list(suspendable_context, site):
+    async with suspendable_context() as context, watched(context) as page:
+        await filled(page, site, "rows.fill(store, 300)")
+        await shown(page, site)
+        await known(page)
+        old = f"many{5:022}"
+        for _ in range(3):
+            await page.get_by_role("grid").focus()
+            await page.keyboard.press("End")
+            await asyncio.sleep(0.3)
+        await expect(line(page, old)).to_be_visible()
+        await page.evaluate("async id => { await (await dashboard().own).cancel(id) }", old)
+        await expect(line(page, old)).to_contain_text("cancelled")
+        await page.evaluate("async id => { await (await dashboard().own).delete(id) }", old)
+        await expect(line(page, old)).to_have_count(0)
+        await expect(line(page, f"many{6:022}")).to_be_visible()
 
 
 async def test_of_a_run_with_thousands_of_waits_as_much_is_drawn_as_can_be_seen(suspendable_context, site):

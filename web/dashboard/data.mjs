@@ -9,7 +9,7 @@ import { useEffect, useRef, useState } from "./html.mjs";
 const NEWEST = 100; // of a list are live
 const PAGE = 200;
 const LOOK = 2000; // ms between two looks at older ones that go on
-const ALL = 15; // of these looks one is also at those that have ended: they may be deleted, or resumed
+const ALL = 15; // of these looks one is also at those that have ended, of which nobody told
 const PAUSE = 200; // ms between two reads, however much happens
 const POLL = 5000; // ms, for what nobody tells of
 const RETRY = 1500; // ms, while the source is down
@@ -64,22 +64,31 @@ export function useRuns(source, filter, down, keep) {
     });
   }, [source, key]);
 
-  // Of the older ones, which aren't live, those that are seen and go on are looked at.
+  // Of the older ones, which aren't live, those that are seen and may be another now are looked at.
   useEffect(() => {
     let looks = 0;
+    /** Runs of which something was told; null: any. @type {Set<string | null>} */
+    const told = new Set();
+    const unlisten = source.store.listen((changes) => {
+      for (const { run_id, step } of changes) if (!step) told.add(run_id);
+    });
     const timer = setInterval(async () => {
       if (document.hidden) return;
-      const all = ++looks % ALL === 0;
+      const all = ++looks % ALL === 0 || told.has(null);
       const now = state.current;
       const newest = new Set(now.runs?.slice(0, NEWEST));
-      const old = (keep.seen ?? []).filter((run) => !newest.has(run) && (all || !run.finished));
+      const old = (keep.seen ?? []).filter((run) => !newest.has(run) && (all || told.has(run.id) || !run.finished));
+      told.clear();
       if (!old.length) return;
       const found = await Promise.allSettled(old.map((run) => run.refresh()));
       const gone = new Set(old.filter((_, i) => /** @type {any} */ (found[i]).reason?.name === "RunNotFound"));
       if (gone.size) now.runs = now.runs?.filter((run) => !gone.has(run)) ?? null;
       redraw((n) => n + 1);
     }, LOOK);
-    return () => clearInterval(timer);
+    return () => {
+      clearInterval(timer);
+      unlisten();
+    };
   }, [source, key]);
 
   async function more() {
