@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import json
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -134,8 +135,8 @@ class Calls:
         """One step's own task: its attempts, its back-off, its checkpoint."""
         execution, path = self._execution, call.path
         current_scope.set(call.own)
+        count, memo = self.failure_count(path), self.memo.get(path)
         try:
-            count, memo = self.failure_count(path), self.memo.get(path)
             if count and memo is not None and memo.state == "retrying":
                 await self._inflight.park(path, memo.wake_at or 0.0)
             while True:
@@ -175,6 +176,7 @@ class Calls:
                 await self._inflight.park(path, wake_at)
         except (NotSerializable, TooLarge) as unstorable:
             call.fail(partial(_same, unstorable))
+            self._tell_unstored(call, unstorable, count + 1)
         except Exception as bug:
             execution.fault(bug)
         finally:
@@ -182,8 +184,14 @@ class Calls:
             self._inflight.leave(call.parent)
             del self.active[path]
             call.drop()
-            if call.abandoned and execution.running and self._engine.heard():
-                execution.tell(EventType.STEP_CANCELLED, {"path": path, "name": call.name})
+            if call.abandoned:
+                self._tell_unstored(call, asyncio.CancelledError("its job gave it up"), count)
+
+    def _tell_unstored(self, call: StepCall, error: BaseException, count: int) -> None:
+        """It is over, and no stored event will say so."""
+        if self._execution.running and self._engine.heard():
+            text = failures.event(failures.describe(error, call.path), count, None)
+            self._execution.tell(EventType.STEP_FAILED, json.loads(text))
 
     async def _invoke(self, call: StepCall) -> Any:
         timeout = call.options.timeout

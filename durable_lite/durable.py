@@ -143,7 +143,7 @@ class Durable(Steering):
         """Open the store, and start the worker if there is to be one. Again is a no-op."""
         await self._open_store()
         if self._executes:
-            await self._start_worker()
+            await self._start_worker(self._paused)
 
     async def stop(self, timeout: Duration = None) -> None:
         """Stop the worker: drain for `timeout` (default `stop_timeout`), then release the rest.
@@ -192,7 +192,7 @@ class Durable(Steering):
         if self._worker is not None:
             raise DurableError("run_until_idle is for a Durable(worker=False) or a stopped one")
         await self._open_store()
-        worker = await self._start_worker()
+        worker = await self._start_worker(paused=False)  # what is asked for is to execute
         try:
             if limit is None:
                 await worker.idle()
@@ -212,7 +212,7 @@ class Durable(Steering):
                 await self.store.open()
             self._open = True
 
-    async def _start_worker(self) -> Worker:
+    async def _start_worker(self, paused: bool) -> Worker:
         if self._worker is None:
             worker = Worker(
                 f"w{self._new_id()}", self.store, self.jobs, self.queues.values(), self._concurrency,
@@ -220,10 +220,10 @@ class Durable(Steering):
                 self._offload or default_offload(self._concurrency), self._listeners, self.connections,
                 self._fetch,
             )  # fmt: skip
-            paused = self._paused
+            before = self._paused
             await worker.start(paused)
             self._worker = worker
-            if self._paused != paused:  # meanwhile
+            if self._paused != before:  # meanwhile
                 worker.pause(self._paused)
         return self._worker
 

@@ -28,7 +28,6 @@ class EventType(StrEnum):
     STEP_STARTED = "step.started"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
-    STEP_CANCELLED = "step.cancelled"
     STEP_BLOCKED = "step.blocked"
     PROGRESS = "run.progress"
     METADATA = "run.metadata"
@@ -38,12 +37,12 @@ class EventType(StrEnum):
     JOB_UNKNOWN = "job.unknown"
 
 
-# Never stored: only listeners in the worker's own process hear them.
+# Never stored: only listeners in the worker's own process hear them. Nor is the `step.failed` of a step that
+# its job gave up, or that returned what can't be stored.
 LIVE = frozenset(
     {
         EventType.SWALLOWED_STOP,
         EventType.STEP_STARTED,
-        EventType.STEP_CANCELLED,
         EventType.STEP_BLOCKED,
         EventType.PROGRESS,
         EventType.METADATA,

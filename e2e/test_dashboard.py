@@ -1,6 +1,5 @@
 """The dashboard over a tab's own store, under a strict policy: lists, links, actions, hostile text, axe."""
 
-import asyncio
 import json
 import re
 
@@ -365,11 +364,13 @@ async def test_an_old_run_that_is_deleted_leaves_the_list(suspendable_context, s
         await shown(page, site)
         await known(page)
         old = f"many{5:022}"
-        for _ in range(3):
-            await page.get_by_role("grid").focus()
+        await page.get_by_role("grid").focus()
+
+        async def below() -> bool:
             await page.keyboard.press("End")
-            await asyncio.sleep(0.3)
-        await expect(line(page, old)).to_be_visible()
+            return await line(page, old).is_visible()
+
+        await tabs.until(below, timeout=30, why="the oldest runs are read")
         await page.evaluate("async id => { await (await dashboard().own).cancel(id) }", old)
         await expect(line(page, old)).to_contain_text("cancelled")
         await page.evaluate("async id => { await (await dashboard().own).delete(id) }", old)

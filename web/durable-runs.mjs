@@ -5,13 +5,15 @@
  */
 
 import { openTab } from "./durable-lite.mjs";
+import { isAhead, live } from "./run.mjs";
 import { FINAL, RESUMABLE } from "./statuses.mjs";
 
 /** @typedef {import("./durable-lite.mjs").Tab} Tab */
 /** @typedef {import("./run.mjs").Run} Run */
 /** @typedef {import("./records.mjs").Step} Step */
 
-const PAUSE = 150; // ms between two looks, however much happens; and four times what the last one took
+const PAUSE = 150; // ms between two looks, however much happens; and four times what the last one took, at most
+const LONGEST = 5000; // ms: it may have been frozen meanwhile
 const RETRY = 1000; // ms, while the store can't be read
 const LINES = 200; // of the log, and of the steps: the newest ones
 /** @type {Record<string, string>} */
@@ -127,7 +129,7 @@ class Row {
     this.message = make("span", { className: "soft cut" });
     this.started = make("td", { className: "soft wide" });
     this.elapsed = make("td", { className: "soft wide" });
-    /** @type {{generation: number | undefined, progress: any} | null} */
+    /** @type {import("./run.mjs").Live | null} */
     this.live = null;
     const cells = [make("td", {}, this.status), make("td", {}, this.progress, this.message), this.started, this.elapsed];
     this.node = make("tr", { part: "run" }, make("th", { scope: "row" }, this.button), ...cells);
@@ -141,15 +143,15 @@ class Row {
     this.button.setAttribute("aria-expanded", String(selected));
     this.node.toggleAttribute("data-on", selected);
     mark(this.status, run.status ?? "");
-    this.tell(this.live?.generation === row?.generation && run.status === "EXECUTING" ? this.live?.progress : run.progress);
+    this.tell(isAhead(this.live, row) ? this.live?.progress : run.progress);
     say(this.started, row?.started_at ? clock(row.started_at) : "–");
     this.tick();
   }
 
-  /** What comes before the row has it. @param {any} progress */
-  hear(progress) {
-    this.live = { generation: this.run?.row?.generation, progress };
-    this.tell(progress);
+  /** What comes before the row has it. @param {{at: number, data: any}} event */
+  hear(event) {
+    this.live = live(event, this.run?.row);
+    this.tell(event.data);
   }
 
   /** @param {{current: number, total: number | null, message: string | null} | null} progress */
@@ -242,7 +244,7 @@ export class DurableRuns extends HTMLElement {
     this.chosen = id;
     this.dispatchEvent(new CustomEvent("select", { detail: id }));
     this.watch();
-    this.look();
+    this.lookNow();
   }
 
   connectedCallback() {
@@ -288,18 +290,18 @@ export class DurableRuns extends HTMLElement {
       say(this.none, String(/** @type {Error} */ (error).message));
       return;
     }
-    say(this.none, "No runs yet.");
     if (!tab || opening !== (this.own ?? this.given) || !this.isConnected) return;
     this.open = tab;
+    say(this.none, "No runs yet.");
     const ended = new AbortController();
     const unlisten = tab.store.listen(() => this.look());
     const hear = (/** @type {any} */ { detail }) => {
-      if (detail.type === "run.progress") this.rows.get(detail.run_id)?.hear(detail.data);
+      if (detail.type === "run.progress") this.rows.get(detail.run_id)?.hear(detail);
     };
     tab.addEventListener("event", hear, { signal: ended.signal });
     this.unlisten = () => (unlisten(), ended.abort());
     this.watch();
-    this.look();
+    this.lookNow();
   }
 
   /** Follow the selected run. */
@@ -322,6 +324,13 @@ export class DurableRuns extends HTMLElement {
     this.look();
   }
 
+  /** At once, as somebody asked. */
+  lookNow() {
+    clearTimeout(this.timer);
+    [this.timer, this.pause] = [0, 0];
+    this.look();
+  }
+
   look() {
     this.again = true;
     if (this.timer || this.reading || !this.isConnected) return;
@@ -330,7 +339,7 @@ export class DurableRuns extends HTMLElement {
       [this.timer, this.reading, this.again] = [0, true, false];
       const began = performance.now();
       const read = await this.read().then(() => true, () => false);
-      this.pause = read ? Math.max(PAUSE, 4 * (performance.now() - began)) : RETRY;
+      this.pause = read ? Math.min(LONGEST, Math.max(PAUSE, 4 * (performance.now() - began))) : RETRY;
       this.reading = false;
       if (this.again || !read) this.look();
     }, this.pause);

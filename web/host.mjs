@@ -69,7 +69,9 @@ export class Host {
     if (this.worker || this.failed) return;
     const worker = (this.worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" }));
     worker.onmessage = ({ data }) => this.worker === worker && this.take(data);
-    worker.onerror = (event) => this.fail("setup", `worker.mjs can't run: ${event.message || "is it there, as text/javascript?"}`);
+    worker.onerror = ({ message }) => {
+      if (this.worker === worker) this.fail("setup", `worker.mjs can't run: ${message || "is it there, as text/javascript?"}`);
+    };
     this.patience();
     try {
       const init = await this.init();
@@ -110,6 +112,7 @@ export class Host {
   /** A start that says nothing for so long has failed. */
   patience() {
     clearTimeout(this.timer);
+    if (!this.worker) return; // whoever was told has stopped it
     const { stage, loaded = 0, total = 0 } = this.status;
     const seconds = stage === "download" && loaded < total ? DOWNLOAD : SILENCE;
     this.timer = setTimeout(() => {

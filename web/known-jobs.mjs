@@ -6,6 +6,7 @@ import { InvalidPayload, newRun, UnknownJob } from "./triggers.mjs";
 /** @typedef {import("./triggers.mjs").Manifest} Manifest */
 
 const DECLARED = "declared"; // the digest of the job files of which the store was told
+const PATIENCE = 10_000; // ms
 
 export class KnownJobs {
   /** @param {import("./indexeddb.mjs").IndexedDBStore} store @param {import("./setup.mjs").Setup} setup */
@@ -16,7 +17,7 @@ export class KnownJobs {
     this.manifest = null;
     /** @type {string[] | null} those that it can execute; null: there is none */
     this.names = null;
-    /** @type {Promise<string | null> | null} the digest of this page's job files */
+    /** @type {string | null} the digest of this page's job files */
     this.files = null;
   }
 
@@ -35,23 +36,27 @@ export class KnownJobs {
       return newRun({ ...given, manifest });
     } catch (error) {
       if (this.names || !(error instanceof UnknownJob || error instanceof InvalidPayload)) throw error;
-      if (!(await this.isOld())) throw error;
-      return newRun({ ...given, manifest: null });
+      const files = await this.digest();
+      if (!files || files === (await this.store.get_meta(DECLARED))) throw error;
+      // What fits its job now is for the claim to say; its queue is the best that is known.
+      const entry = manifest && error instanceof InvalidPayload ? manifest[given.job] : null;
+      return newRun({ ...given, manifest: entry && { [given.job]: { ...entry, version: null, payload: {} } } });
     }
   }
 
-  /** Whether what was told was of other job files; not if nobody can say. */
-  async isOld() {
-    const { jobs } = await this.setup.init().catch(() => ({ jobs: null })); // in a page that can't execute
-    const files = jobs && (await digestOf(jobs));
-    return Boolean(files) && files !== (await this.store.get_meta(DECLARED));
+  /** Of this page's job files as they are now; null: nobody can say, as in a page that can't execute. */
+  digest() {
+    const found = this.setup.init().then(({ jobs }) => jobs && digestOf(jobs)).catch(() => null);
+    const late = new Promise((resolve) => {
+      AbortSignal.timeout(PATIENCE).addEventListener("abort", () => resolve(null));
+    });
+    return /** @type {Promise<string | null>} */ (Promise.race([found, late]));
   }
 
   /** Whether the store has been told of the schedules that these job files have. */
   async declared() {
     if (this.names) return true;
-    this.files ??= this.setup.init().then(({ jobs }) => digestOf(jobs));
-    const files = await this.files.catch(() => (this.files = null)); // what is wrong is told when Python starts
+    const files = (this.files ??= await this.digest()); // what is wrong is told when Python starts
     return files !== null && (await this.store.get_meta(DECLARED).catch(() => files)) === files;
   }
 

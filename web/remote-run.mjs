@@ -47,6 +47,9 @@ export class RemoteRun extends Run {
     this.refused = new AbortController();
   }
 
+  get hearsEnds() {
+    return this.detailed;
+  }
   get payload() {
     return this.whole ? super.payload : undefined;
   }

@@ -9,7 +9,7 @@ const PAUSE = 100; // ms between two looks at a run's steps
 const BATCH = 1000; // events
 const MOST = 1000; // children
 const PAST = 1000; // steps whose end is remembered
-const ENDS = ["step.completed", "step.failed", "step.cancelled"];
+const ENDS = ["step.completed", "step.failed"];
 /** Nothing of an execution is in flight after these. */
 const LEAVES = [...FINAL, "STALE", "RELEASED", "WAITING", "RETRYING"].map((status) => `run.${status.toLowerCase()}`);
 
@@ -22,6 +22,21 @@ export class RunFailed extends DurableError {
     this.status = status;
     this.error = error;
   }
+}
+
+/** Progress that was told live, when, and of which execution as far as that is known. @typedef {{at: number, generation: number | null, progress: any}} Live */
+
+/** @param {{at: number, data: any}} event @param {Row | null | undefined} row as it is known @returns {Live} */
+export function live({ at, data }, row) {
+  return { at, generation: row?.status === "EXECUTING" ? row.generation : null, progress: data };
+}
+
+/** Whether it is newer than what the row has, which is the last heartbeat's. @param {Live | null} live @param {Row | null | undefined} row */
+export function isAhead(live, row) {
+  if (!live || row?.status !== "EXECUTING") return false;
+  if (row.last_seen_at !== null) return live.at >= row.last_seen_at; // when it was claimed
+  live.generation ??= row.generation; // servers don't tell that
+  return live.generation === row.generation;
 }
 
 /**
@@ -47,9 +62,12 @@ export class Run extends EventTarget {
     this.seq = 0;
     /** @type {Map<string, number>} when steps have ended, the newest ones; by path */
     this.past = new Map();
-    /** When the steps in flight have begun (epoch seconds), by path, as far as that is told. @type {Map<string, number>} */
+    /**
+     * When the steps in flight have begun (epoch seconds), by path, while somebody listens to `step` or `event`.
+     * @type {Map<string, number>}
+     */
     this.inFlight = new Map();
-    /** Progress that was told live, and of which execution: the row has it with the next heartbeat. @type {{generation: number, text: string} | null} */
+    /** @type {Live | null} */
     this.live = null;
     this.shown = { status: "", progress: "" };
     /** @type {Promise<void> | null} */
@@ -82,11 +100,15 @@ export class Run extends EventTarget {
   }
   get progress() {
     const { row, live } = this;
-    const ahead = live && row?.status === "EXECUTING" && row.generation === live.generation;
-    return JSON.parse((ahead ? live.text : row?.progress) || "null");
+    return isAhead(live, row) ? live?.progress : JSON.parse(row?.progress || "null");
   }
   get createdAt() {
     return this.row && new Date(this.row.created_at * 1000);
+  }
+
+  /** Whether stored events are told, too. */
+  get hearsEnds() {
+    return this.close_up;
   }
 
   /** Look again; returns itself. `RunNotFound` when it is not there. */
@@ -189,13 +211,13 @@ export class Run extends EventTarget {
       if (ours.some((change) => !change.step)) this.read();
       else if (ours.length && this.close_up) this.readSoon();
     });
-    const live = (/** @type {any} */ { detail }) => {
+    const hear = (/** @type {any} */ { detail }) => {
       if (detail.run_id === this.id && detail.type !== "run.cancelled") this.tell(detail);
     };
-    this.source.addEventListener("event", live);
+    this.source.addEventListener("event", hear);
     this.unwatch = () => {
       unlisten();
-      this.source.removeEventListener("event", live);
+      this.source.removeEventListener("event", hear);
     };
     this.read();
   }
@@ -256,7 +278,7 @@ export class Run extends EventTarget {
     // What is live and what is stored come by two ways: of a short step the end may be heard before its start.
     if (type === "step.started") {
       if (at <= (this.past.get(data.path) ?? -Infinity)) return;
-      this.inFlight.set(data.path, at);
+      if (this.hearsEnds) this.inFlight.set(data.path, at);
     } else if (ENDS.includes(type)) {
       this.past.delete(data.path); // so that it is the newest
       this.past.set(data.path, at);
@@ -266,8 +288,8 @@ export class Run extends EventTarget {
       for (const [path, begun] of [...this.inFlight]) if (begun <= at) this.inFlight.delete(path);
     }
     if (type === "run.progress") {
-      this.live = { generation: this.row?.generation ?? -1, text: JSON.stringify(data) };
-      this.shown.progress = this.live.text;
+      this.live = live(event, this.row);
+      this.shown.progress = JSON.stringify(data);
       this.emit("progress", data);
     } else if (type.startsWith("step.")) this.emit("step", event);
     else if (type === "run.log") this.emit("log", data);

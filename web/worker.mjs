@@ -78,14 +78,19 @@ async function mount(python, path, name) {
       python.FS.syncfs(true, (/** @type {unknown} */ error) => (error ? reject(error) : resolve(undefined)));
     });
   let last = Promise.resolve();
+  let mine = false;
   const inTurn = (/** @type {() => Promise<void>} */ work) => (last = last.then(work, work));
   const take = async () => {
     try {
-      if ((await (await writer.getFile()).text()) === me) return;
-      await load();
+      if (mine && (await (await writer.getFile()).text()) === me) return;
+      mine = false;
+      if (!leading) return;
+      // First the mark: if another tab leads meanwhile, it is that one's, and this is read anew.
       const stream = await writer.createWritable();
       await stream.write(me);
       await stream.close();
+      await load();
+      mine = true;
     } catch (error) {
       throw new StartError(`the tab's files can't be read: ${/** @type {any} */ (error)?.message ?? error}`);
     }

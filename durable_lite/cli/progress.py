@@ -97,7 +97,7 @@ class Progress:
             return
         if event.type == EventType.STEP_STARTED:
             self._active[str(data["path"])] = (str(data["name"] or ""), event.at, time.monotonic())
-        elif event.type == EventType.STEP_CANCELLED:
+        elif event.type == EventType.STEP_FAILED:  # which isn't stored
             self._over(event.at, str(data["path"]))
         elif event.type == EventType.PROGRESS:
             self._progress, self._progress_of = data, self.worker

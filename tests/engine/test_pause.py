@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from durable_lite import Status, job
+from durable_lite import Durable, Status, job
+from durable_lite.stores.memory import MemoryStore
 from durable_lite.testing import VirtualClock
 from tests.engine.apps import Tally
 from tests.engine.support import Process, forever, status, story
@@ -124,6 +125,18 @@ async def test_a_start_after_a_stop_is_paused_as_it_was(make_store):
         process.pause(False)
         await clock.settle()
         assert await status(store, run) == Status.COMPLETED
+
+
+async def test_what_is_asked_for_is_executed_whoever_paused_before():
+    @job
+    async def works(ctx):
+        return 7
+
+    async with Durable(MemoryStore(), [works], worker=False) as app:
+        app.pause()
+        run = await app.trigger(works)
+        await app.run_until_idle()
+        assert await run.result() == 7
 
 
 async def test_told_to_look_it_beats_at_once_and_then_at_its_pace(make_store):

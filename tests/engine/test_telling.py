@@ -700,7 +700,28 @@ async def test_a_step_that_its_job_gives_up_is_told(make_store):
     async with make_store() as store, app(store, gives_up, clock=clock) as durable:
         run = await durable.trigger(gives_up)
         await clock.advance("10s")
-        assert [event.data["path"] for event in durable.heard("step.cancelled")] == ["slow"]
+        told = durable.heard("step.failed")
+        assert {event.data["path"] for event in told} == {"slow"}  # once for each replay
+        assert all(event.seq is None for event in told)
+        assert told[0].data["error"]["type"] == "CancelledError"
         await durable.cancel(run.id)  # what the end of the run stops isn't told for each step
         await clock.settle()
-        assert len(durable.heard("step.cancelled")) == 1
+        assert len(durable.heard("step.failed")) == len(told)
+
+
+async def test_a_step_whose_output_cannot_be_stored_is_told(make_store):
+    @job
+    async def odd(ctx):
+        try:
+            await ctx.step("odd", Unknown)
+        except NotSerializable:
+            return "caught"
+
+    async with make_store() as store, app(store, odd) as durable:
+        run = await durable.trigger(odd)
+        assert await durable.result(run) == "caught"
+        told = durable.heard("step.failed")
+        assert {(event.seq, event.data["path"], event.data["failures"]) for event in told} == {
+            (None, "odd", 1)
+        }
+        assert "step.failed" not in await types_of(durable, run.id)

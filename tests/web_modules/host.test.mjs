@@ -162,6 +162,33 @@ test("one that is stopped after a failure stays so", async () => {
   assert.equal(heard.again, 0);
 });
 
+test("nor what goes wrong with it", async () => {
+  const [host, heard, worker] = await booted();
+  worker.onerror({ message: "one" });
+  worker.onerror({ message: "two" });
+  assert.deepEqual([heard.stages, host.status.again], [["failed"], 30]);
+  mock.timers.tick(30_000);
+  await host.boot();
+  worker.onerror({ message: "three" });
+  assert.equal(FakeWorker.made.at(-1).terminated, false);
+});
+
+test("who stops it when it is told of a stage hears of no failure", async () => {
+  const heard = [];
+  const host = new Host(async () => ({}), {
+    ...{ onevents() {}, onready() {}, onagain() {} },
+    onstatus: ({ stage }) => {
+      heard.push(stage);
+      if (stage === "download") host.stop();
+    },
+  });
+  hosts.push(host);
+  await host.boot();
+  FakeWorker.made.at(-1).say("stage", { stage: "download", loaded: 0, total: 1 });
+  mock.timers.tick(1_000_000);
+  assert.deepEqual(heard, ["download", "idle"]);
+});
+
 test("what an ended worker still says isn't heard", async () => {
   const [host, heard, worker] = await booted();
   worker.say("failed", { kind: "setup", message: "files" });

@@ -51,9 +51,9 @@ test("by the same job files, an unknown job and a payload that doesn't fit are r
 
 test("a page whose job files are newer may trigger what nobody has told of yet", async () => {
   const { jobs, store } = await known({ file: NOW, told: BEFORE });
-  for (const one of [wanted("new"), wanted("old", { pages: "x" })]) {
+  for (const [one, queue] of [[wanted("new"), "default"], [wanted("old", { pages: "x" }), "q"]]) {
     const row = await jobs.row(one);
-    assert.deepEqual([row.job, row.version, row.queue], [one.job, null, "default"]); // nothing is known
+    assert.deepEqual([row.job, row.version, row.queue], [one.job, null, queue]);
   }
   assert.equal((await jobs.row(wanted("old", { pages: 2 }))).version, "1");
   await assert.rejects(jobs.row(wanted("", {})), { name: "InvalidOption" }); // which no job file changes
@@ -102,6 +102,28 @@ test("a change of a job file is to be declared anew, also at the same address", 
     assert.equal(await jobs.declared(), declared);
     await store.close();
   }
+});
+
+test("a file that was not there for a moment is asked for again", async () => {
+  let urls = ["http://127.0.0.1:1/none.py"];
+  const { jobs, store } = await known({ told: BEFORE, init: async () => ({ jobs: urls }) });
+  assert.equal(await jobs.declared(), false);
+  urls = [BEFORE];
+  assert.equal(await jobs.declared(), true);
+  await store.close();
+});
+
+test("a server that answers nothing keeps nobody waiting for ever", async (t) => {
+  const { jobs, store } = await known({ told: BEFORE, init: () => new Promise(() => {}) });
+  t.mock.method(AbortSignal, "timeout", (ms) => {
+    const gone = new AbortController();
+    setImmediate(() => gone.abort());
+    assert.equal(ms, 10_000);
+    return gone.signal;
+  });
+  assert.equal(await jobs.declared(), false);
+  await assert.rejects(jobs.row(wanted("new")), UnknownJob);
+  await store.close();
 });
 
 test("a store that is down for the moment declares nothing anew", async () => {

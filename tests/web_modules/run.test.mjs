@@ -208,6 +208,37 @@ test("progress that was told live isn't told back by what a heartbeat stored bef
   await tab.close();
 });
 
+test("progress of an execution whose row isn't read yet is ahead of it, too", async () => {
+  const { tab, run } = await executing("early");
+  const heard = [];
+  run.addEventListener("progress", ({ detail }) => heard.push(detail.current));
+  await settled();
+  await beats(tab, run, 1, { current: 1, total: 9, message: null });
+  while (!heard.length) await settled();
+  const lease = await tab.store.leases();
+  await tab.store.mark_stale(lease, "suspended", Date.now() / 1000);
+  await settled();
+  const [{ run: again }] = await tab.store.claim_runs("w2", ["job"], 1, Date.now() / 1000, "lease");
+  live(tab, run, "run.progress", { current: 2, total: 9, message: null });
+  while (run.row.generation !== again.generation) await settled();
+  await settled();
+  assert.deepEqual([heard, run.progress.current], [[1, 2], 2]);
+  run.close();
+  await tab.close();
+});
+
+test("a handle that hears no ends keeps no steps", async () => {
+  const { tab, run, end } = await executing("starts");
+  const result = run.result();
+  run.addEventListener("status", () => {});
+  await settled();
+  live(tab, run, "step.started", { path: "a" });
+  assert.equal(run.inFlight.size, 0);
+  await end();
+  await result;
+  await tab.close();
+});
+
 test("what is live of one execution says nothing of the next one", async () => {
   const { tab, run } = await executing("generations");
   const heard = [];
@@ -243,7 +274,7 @@ test("steps are in flight until their end, or that of the execution, is told", a
   assert.equal(paths(), "a,b,c,d,e");
   tell("step.completed", { path: "a" }, 10);
   tell("step.failed", { path: "b" }, 10);
-  tell("step.cancelled", { path: "c" }, 10);
+  tell("step.failed", { path: "c", error: { type: "CancelledError" } }, 10);
   assert.equal(paths(), "d,e");
   tell("step.failed", { path: "d" }, 2); // of its try before
   tell("run.waiting", { waits: [] }, 3);

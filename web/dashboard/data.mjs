@@ -73,7 +73,11 @@ export function useRuns(source, filter, down, keep) {
       for (const { run_id, step } of changes) if (!step) told.add(run_id);
     });
     const timer = setInterval(async () => {
-      if (document.hidden) return;
+      if (document.hidden) {
+        told.clear();
+        told.add(null);
+        return;
+      }
       const all = ++looks % ALL === 0 || told.has(null);
       const now = state.current;
       const newest = new Set(now.runs?.slice(0, NEWEST));
@@ -82,6 +86,7 @@ export function useRuns(source, filter, down, keep) {
       if (!old.length) return;
       const found = await Promise.allSettled(old.map((run) => run.refresh()));
       const gone = new Set(old.filter((_, i) => /** @type {any} */ (found[i]).reason?.name === "RunNotFound"));
+      old.forEach(({ id }, i) => found[i].status === "rejected" && told.add(id)); // the source is down
       if (gone.size) now.runs = now.runs?.filter((run) => !gone.has(run)) ?? null;
       redraw((n) => n + 1);
     }, LOOK);

@@ -60,7 +60,8 @@ function useRun(app, id) {
         if (run.row) shown = stamp(run.row);
         set(last);
         down(null);
-        pause = Math.max(PAUSE, 4 * (performance.now() - began)); // one with many steps isn't to be all that is done
+        // One with many steps isn't to be all that is done; but the page may have been frozen meanwhile.
+        pause = Math.min(POLL, Math.max(PAUSE, 4 * (performance.now() - began)));
       } catch (error) {
         if (ended) return;
         if (/** @type {Error} */ (error).name === "RunNotFound") {
