@@ -28,6 +28,7 @@ const HEAD_START = 0.05; // seconds, for tabs that have Python already
 // Like moving.mjs, few pages need these.
 const OUTSIDE = () => import("./outside.mjs");
 const STEERING = () => import("./steering.mjs");
+const PARTING = 250; // ms
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -72,6 +73,7 @@ export class Tab extends EventTarget {
       stalled: () => this.stalled(),
     });
     this.timer = 0;
+    this.parting = 0; // the timer of a hidden page's beat
     this.closed = false;
     this.readOnly = false;
     /** @type {BroadcastChannel | null} */
@@ -256,6 +258,7 @@ export class Tab extends EventTarget {
   async close() {
     this.closed = true;
     clearTimeout(this.timer);
+    clearTimeout(this.parting);
     this.page?.stop();
     await this.host.stop();
     this.leader.want(false);
@@ -352,6 +355,9 @@ export class Tab extends EventTarget {
   turn(state, facts) {
     const rest = mustRest(state);
     this.leftSince = Infinity;
+    clearTimeout(this.parting);
+    // Perhaps the last that is heard of it. Not at once: one that is frozen now must not be in a transaction.
+    if (state === "hidden") this.parting = setTimeout(() => this.host.post({ op: "beat" }), PARTING);
     if (rest) {
       // Nothing runs after this: the worker falls silent, and the lock goes to another tab.
       this.host.rest(true);
@@ -361,7 +367,6 @@ export class Tab extends EventTarget {
       this.store.quiet(false);
       this.host.rest(false);
       this.leader.rest(false);
-      if (state === "hidden") this.host.post({ op: "beat" });
       this.look();
     }
     this.dispatchEvent(new CustomEvent("page", { detail: { state, ...facts } }));

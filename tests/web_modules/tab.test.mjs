@@ -212,7 +212,7 @@ test("within the browser's own event the worker falls silent, the lock goes and 
   const rest = [["worker", true], ["lock", true], ["store", true]];
   const wake = [["store", false], ["worker", false], ["lock", false]];
   for (const [state, expected] of [
-    ["hidden", [...wake, ["beat"], ["look"]]],
+    ["hidden", [...wake, ["look"]]],
     ["frozen", rest],
     ["visible", [...wake, ["look"]]],
     ["leaving", rest],
@@ -236,4 +236,20 @@ test("a tab whose Python can't start leaves the work to another one, until it tr
   await passes(1000);
   assert.equal(one.leads, true);
   await one.close();
+});
+
+test("a hidden page's worker beats soon, unless it is frozen first: then it is in no transaction", async () => {
+  for (const [frozen, beats] of [[false, 1], [true, 0]]) {
+    const one = tab(NOTHING);
+    const posted = [];
+    one.host.post = ({ op }) => posted.push(op);
+    one.turn("hidden", { event: "visibilitychange", away: 0 });
+    await passes(249);
+    assert(!posted.includes("beat"));
+    if (frozen) one.turn("frozen", { event: "freeze", away: 0 });
+    await passes(1);
+    await passes(10_000);
+    assert.equal(posted.filter((op) => op === "beat").length, beats);
+    await one.close();
+  }
 });
