@@ -1,10 +1,11 @@
 """`<durable-runs>` in a page of somebody's own: its colours, and what it does to the list of steps."""
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import BrowserContext, Page
 
 from durable_lite.testing import tabs
 from e2e.dashboard import coloured, filled, serious
+from e2e.durable_site import DurableSite
 from e2e.tab import NEVER, ended, opened, trigger
 
 pytestmark = pytest.mark.timeout(120)
@@ -34,15 +35,21 @@ async def shows(page: Page, steps: int) -> None:
     await tabs.until(lambda: page.evaluate(there), timeout=30, why="its last step is shown")
 
 
+async def showing(context: BrowserContext, site: DurableSite, name: str) -> Page:
+    """A page with a run of three steps that has ended, and is shown."""
+    page = await opened(context, site, staleAfter=NEVER)
+    run = await trigger(page, "pages", name=name, steps=3)
+    await ended(page, run)
+    await page.evaluate(SHOW, run)
+    await shows(page, 3)
+    return page
+
+
 @pytest.mark.parametrize("system", ["light", "dark"])
 async def test_it_has_the_pages_own_colours(suspendable_context, site, system):
     async with suspendable_context() as context:
-        page = await opened(context, site, staleAfter=NEVER)
+        page = await showing(context, site, "colours")
         await page.evaluate("() => { document.title = 'Runs'; document.documentElement.lang = 'en'; }")
-        run = await trigger(page, "pages", name="colours", steps=3)
-        await ended(page, run)
-        await page.evaluate(SHOW, run)
-        await shows(page, 3)
         await coloured(page, system)
         for scheme in ("normal", "light dark"):
             looks, ink = await page.evaluate(SCHEME, scheme)
@@ -105,14 +112,36 @@ SLOW = """async () => {
 
 async def test_where_a_look_takes_long_there_are_few(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site, staleAfter=NEVER)
-        run = await trigger(page, "pages", name="slow", steps=3)
-        await ended(page, run)
-        await page.evaluate(SHOW, run)
-        await shows(page, 3)
+        page = await showing(context, site, "slow")
         reads = await page.evaluate(SLOW)
         assert reads["most"] == 1
         assert 1 <= reads["all"] <= 3  # each 400 ms, and four times as long between
+
+
+ASKED = """async () => {
+  const { store } = list.open;
+  const { read_logs } = store;
+  const [began, ended] = [[], []];
+  store.read_logs = async (...given) => {
+    began.push(performance.now());
+    await new Promise(resolve => setTimeout(resolve, 1000));
+    ended.push(performance.now());
+    return read_logs.apply(store, given);
+  };
+  const reads = async (n) => { while (began.length < n) await new Promise(requestAnimationFrame); };
+  list.lookNow();
+  await reads(1);
+  list.lookNow();
+  await reads(2);
+  delete store.read_logs;
+  return began[1] - ended[0];
+}"""
+
+
+async def test_who_asks_while_a_look_takes_long_does_not_wait_for_the_pause(suspendable_context, site):
+    async with suspendable_context() as context:
+        page = await showing(context, site, "asked")
+        assert await page.evaluate(ASKED) < 4000  # ms, which is the pause after a read of one second
 
 
 LOOKED = """() => (window.looked = () => new Promise((resolve) => {
@@ -124,11 +153,7 @@ LOOKED = """() => (window.looked = () => new Promise((resolve) => {
 
 async def test_what_cannot_be_done_is_said_until_something_else_is(suspendable_context, site):
     async with suspendable_context() as context:
-        page = await opened(context, site, staleAfter=NEVER)
-        run = await trigger(page, "pages", name="done", steps=3)
-        await ended(page, run)
-        await page.evaluate(SHOW, run)
-        await shows(page, 3)
+        page = await showing(context, site, "done")
         assert await page.evaluate("list.wrong.textContent") == ""
         await page.evaluate(LOOKED)
         await page.evaluate("list.steer('resume')")

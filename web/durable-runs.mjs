@@ -190,10 +190,11 @@ export class DurableRuns extends HTMLElement {
     this.items = new Map();
     /** @type {Tab | null} */
     this.open = null;
-    [this.timer, this.reading, this.again, this.pause] = [0, false, false, PAUSE];
+    [this.timer, this.pause] = [0, PAUSE];
+    [this.reading, this.again] = [false, false];
+    this.hurry = false; // somebody asked
     this.kept = 0; // checkpoints up to this seq were answered by a replay
     this.worker = "";
-    this.timer = 0;
     this.unlisten = () => {};
 
     this.list = make("tbody");
@@ -327,7 +328,7 @@ export class DurableRuns extends HTMLElement {
   /** At once, as somebody asked. */
   lookNow() {
     clearTimeout(this.timer);
-    [this.timer, this.pause] = [0, 0];
+    [this.timer, this.hurry] = [0, true];
     this.look();
   }
 
@@ -336,13 +337,13 @@ export class DurableRuns extends HTMLElement {
     if (this.timer || this.reading || !this.isConnected) return;
     this.timer = setTimeout(async () => {
       // What is told while this reads counts for the next look.
-      [this.timer, this.reading, this.again] = [0, true, false];
+      [this.timer, this.reading, this.again, this.hurry] = [0, true, false, false];
       const began = performance.now();
       const read = await this.read().then(() => true, () => false);
       this.pause = read ? Math.min(LONGEST, Math.max(PAUSE, 4 * (performance.now() - began))) : RETRY;
       this.reading = false;
       if (this.again || !read) this.look();
-    }, this.pause);
+    }, this.hurry ? 0 : this.pause);
   }
 
   async read() {

@@ -111,9 +111,10 @@ class Progress:
 
     def _over(self, at: float, path: str | None = None) -> None:
         """This step, or all, are in flight no more, unless begun since: what is stored comes late."""
-        for one in list(self._active) if path is None else [path] if path in self._active else []:
-            if self._active[one][1] <= at:
-                del self._active[one]
+        stays = {
+            one: since for one, since in self._active.items() if since[1] > at or path not in (None, one)
+        }
+        self._active = stays
 
     def told(self, event: RunEvent) -> None:
         """A stored event, wherever the run executes."""

@@ -13,6 +13,11 @@ from tests.engine.apps import Tally
 from tests.engine.support import Process, forever, status, story
 
 
+@job
+async def seven(ctx):
+    return 7
+
+
 @pytest.mark.live
 async def test_a_paused_worker_claims_nothing_and_what_executes_goes_on(make_store):
     tally, clock, go = Tally(), VirtualClock(), asyncio.Event()
@@ -87,19 +92,14 @@ async def test_a_paused_worker_leaves_to_others_what_others_lost(make_store):
 async def test_one_that_was_paused_before_it_started_waits_and_sweeps_nothing(make_store):
     """A tab whose Python starts doesn't know yet whether it still has the lock."""
     clock = VirtualClock()
-
-    @job
-    async def works(ctx):
-        return 7
-
-    async with make_store() as store, Process(store, clock, works) as first:
+    async with make_store() as store, Process(store, clock, seven) as first:
         await clock.settle()
-        second = Process(store, clock, works)
+        second = Process(store, clock, seven)
         second.pause()
         async with second:
             assert "leases" not in second.verbs
             first.pause()
-            run = await second.trigger(works)
+            run = await second.trigger(seven)
             await clock.advance("1h")
             assert await status(store, run) == Status.PENDING
             second.pause(False)
@@ -110,16 +110,11 @@ async def test_one_that_was_paused_before_it_started_waits_and_sweeps_nothing(ma
 
 async def test_a_start_after_a_stop_is_paused_as_it_was(make_store):
     clock = VirtualClock()
-
-    @job
-    async def works(ctx):
-        return 7
-
-    async with make_store() as store, Process(store, clock, works) as process:
+    async with make_store() as store, Process(store, clock, seven) as process:
         process.pause()
         await process.stop()
         await process.start()
-        run = await process.trigger(works)
+        run = await process.trigger(seven)
         await clock.advance("1h")
         assert await status(store, run) == Status.PENDING
         process.pause(False)
@@ -128,13 +123,9 @@ async def test_a_start_after_a_stop_is_paused_as_it_was(make_store):
 
 
 async def test_what_is_asked_for_is_executed_whoever_paused_before():
-    @job
-    async def works(ctx):
-        return 7
-
-    async with Durable(MemoryStore(), [works], worker=False) as app:
+    async with Durable(MemoryStore(), [seven], worker=False) as app:
         app.pause()
-        run = await app.trigger(works)
+        run = await app.trigger(seven)
         await app.run_until_idle()
         assert await run.result() == 7
 

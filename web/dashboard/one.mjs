@@ -30,7 +30,7 @@ const TOKENS = 200;
  * @property {import("../records.mjs").Step[]} steps
  * @property {import("../records.mjs").LogLine[]} logs
  * @property {import("../source.mjs").HistoryEvent[]} events
- * @property {import("../records.mjs").Token[]} tokens
+ * @property {import("../records.mjs").Token[]} tokens that are pending
  * @property {Run[]} children
  * @property {string[]} begun paths of steps that are in flight, as far as they are told of
  */
@@ -142,7 +142,7 @@ export function One({ app, id }) {
   const row = /** @type {import("../records.mjs").Run} */ (run.row);
   const error = read(row.error);
   const { progress } = run;
-  const pending = tokens.filter((token) => token.state === "pending" && token.kind === "token");
+  const pending = tokens.filter((token) => token.kind === "token");
   return html`<section class="view one">
     <p>${back}</p>
     <header class="title">
