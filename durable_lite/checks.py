@@ -291,7 +291,7 @@ class Model(Check):
                 return self._cls.model_validate(value)
             return self._cls.model_validate_json(text)
         except ValueError as error:  # pydantic's ValidationError is one
-            for found in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]
+            for found in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]  # optional
                 where = path + "".join(field(name) for name in found["loc"])
                 problems.append(Problem(where, cut(found["msg"], 200)))
 

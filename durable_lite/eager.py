@@ -118,7 +118,7 @@ class _Rest:
         driver = _drive(self)
         driver.send(None)  # up to its first yield, so that a cancellation finds it started
         self.task: asyncio.Task[Any] = loop.create_task(driver)
-        self.task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.task._log_destroy_pending = False  # type: ignore[attr-defined]  # it may never go
 
 
 @types.coroutine

@@ -44,7 +44,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def __init__(self, site: DurableSite, folder: Path, *args: Any) -> None:
         self.site = site
-        super().__init__(*args, directory=folder)  # type: ignore[arg-type]
+        super().__init__(*args, directory=folder)  # type: ignore[arg-type]  # the server passes them
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path

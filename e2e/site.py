@@ -26,7 +26,7 @@ class Site:
 class _Handler(SimpleHTTPRequestHandler):
     def __init__(self, site: Site, *args: object) -> None:
         self.site = site
-        super().__init__(*args, directory=PAGES)  # type: ignore[arg-type]
+        super().__init__(*args, directory=PAGES)  # type: ignore[arg-type]  # the server passes them
 
     def do_GET(self) -> None:
         self.site.hits[urlsplit(self.path).path] += 1

@@ -29,7 +29,7 @@ class Turns:
         self._asked = False  # for a turn that hasn't begun
         self._watched = False
         self._began, self._number = float("-inf"), 0
-        loop.call_soon = self.call_soon  # type: ignore[assignment, method-assign]
+        loop.call_soon = self.call_soon  # type: ignore[assignment, method-assign]  # what we are for
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None

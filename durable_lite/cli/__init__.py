@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
@@ -10,11 +11,8 @@ _MISSING = 'durable-lite: the command needs click and rich: pip install "durable
 
 
 def main() -> None:
-    """The entry point. click and rich are imported here and nowhere before."""
-    try:
-        import click  # noqa: F401
-        import rich  # noqa: F401
-    except ImportError:
+    """The entry point. click and rich are imported by what follows and nowhere before."""
+    if None in map(find_spec, ("click", "rich")):
         print(_MISSING, file=sys.stderr)
         sys.exit(2)
     from .main import start

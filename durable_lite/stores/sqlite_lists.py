@@ -66,7 +66,8 @@ def list_runs(filter: RunFilter) -> tuple[str, list[object]]:
 
 def list_tokens(filter: TokenFilter) -> tuple[str, list[object]]:
     """The query of a list, newest first, from the index that has the order already."""
-    f, terms, values = filter, ["1"], []
+    f, terms = filter, ["1"]
+    values: list[object] = []
     by = "tokens_created"
     if f.run_id is not None:
         by, terms, values = "tokens_run", ["run_id = ?"], [f.run_id]
@@ -76,7 +77,7 @@ def list_tokens(filter: TokenFilter) -> tuple[str, list[object]]:
         values.append(f.state)
     if f.cursor is not None:
         terms.append("(created_at, id) < (?, ?)")
-        values.extend(f.cursor)  # type: ignore[arg-type]
+        values.extend(f.cursor)
     where = " AND ".join(terms)
     query = (
         f"SELECT {TOKEN} FROM tokens INDEXED BY {by} WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ?"

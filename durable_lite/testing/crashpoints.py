@@ -181,7 +181,7 @@ class _opened(AsyncExitStack):
         super().__init__()
         self._store = store
 
-    async def __aenter__(self) -> Store:  # type: ignore[override]
+    async def __aenter__(self) -> Store:  # type: ignore[override]  # not itself
         await self._store.open()
         self.push_async_callback(self._store.close)
         return self._store

@@ -841,7 +841,7 @@ async def test_a_chain_of_causes_is_in_the_traceback(make_app):
 
 
 async def test_the_annotation_of_a_step_that_cannot_be_resolved_does_no_harm(make_app):
-    async def odd() -> "NoSuchName":  # noqa: F821
+    async def odd() -> "NoSuchName":  # noqa: F821  that is the point
         return [1]
 
     @job(retry=Retry.NEVER)

@@ -143,7 +143,7 @@ async def in_bare_except(ctx, guest):
 async def in_bare_except_that_returns(ctx, guest):
     try:
         await guest.wait(ctx)
-    except:  # noqa: E722
+    except:  # noqa: E722  as people write
         await guest.every_call(ctx)
         return "swallowed"
     return "done"
@@ -152,7 +152,7 @@ async def in_bare_except_that_returns(ctx, guest):
 async def in_bare_except_that_raises(ctx, guest):
     try:
         await guest.wait(ctx)
-    except:  # noqa: E722
+    except:  # noqa: E722  as people write
         await guest.every_call(ctx)
         raise LookupError("instead") from None
     return "done"

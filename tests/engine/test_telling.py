@@ -178,7 +178,7 @@ async def test_the_events_of_a_resumed_run_go_on(make_app):
 async def test_listeners_hear_what_is_not_stored(make_store):
     @job
     async def telling(ctx):
-        async def step_of_two(tally=[]) -> None:  # noqa: B006
+        async def step_of_two(tally=[]) -> None:  # noqa: B006  as people write
             tally.append(1)
             if len(tally) == 1:
                 raise ValueError("once")

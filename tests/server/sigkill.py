@@ -162,7 +162,7 @@ class Counts(NamedTuple):
     failed: int = 0  # executions that raised, as planned
     stale: int = 0  # times that a run was taken from a dead worker
 
-    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]  # sums, not a longer tuple
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def __str__(self) -> str:

@@ -150,7 +150,7 @@ async def napping(ctx: Context, seconds: float) -> str:
 
 async def wait_for(path: str, file: str) -> None:
     say("start", path)
-    while not os.path.exists(file):  # noqa: ASYNC240
+    while not os.path.exists(file):  # noqa: ASYNC240  another process writes it
         await asyncio.sleep(0.005)
     say("end", path)
 

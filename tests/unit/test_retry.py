@@ -81,7 +81,7 @@ def test_it_is_a_value():
     for options in ({"factor": 3}, {"jitter": False}, {"children": True}, {"max_delay": 9}, {"min_delay": 1}):
         assert Retry(**{"max_attempts": 5, "min_delay": 0.5, **options}) != one
     assert one != 5
-    assert eval(repr(one), {"Retry": Retry}) == one  # noqa: S307
+    assert eval(repr(one), {"Retry": Retry}) == one  # noqa: S307  of our own text
 
 
 def test_it_is_immutable():

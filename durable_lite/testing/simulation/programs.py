@@ -108,15 +108,15 @@ def make_jobs(stage: Callable[[], Stage], schedules: bool, connections: bool) ->
     """The jobs that interpret programs; `stage` is that of the process that executes one."""
 
     @job("program", retry=_AGAIN, requires=[OUTSIDE] if connections else ())
-    async def program(ctx: Context, payload: list) -> list:  # type: ignore[type-arg]
+    async def program(ctx: Context, payload: list) -> list:  # type: ignore[type-arg]  # as people write
         return await _all(payload, "")
 
     @job("on-closed", on=Event("closed"))
-    async def on_closed(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]
+    async def on_closed(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]  # as people write
         return await ctx.step("note", perform, "note")
 
     @job("ticks", on=SCHEDULES if schedules else ())
-    async def ticks(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]
+    async def ticks(ctx: Context, payload: dict) -> str:  # type: ignore[type-arg]  # as people write
         return await ctx.step("work", perform, "work")
 
     async def perform(path: str, failures: int = 0) -> str:

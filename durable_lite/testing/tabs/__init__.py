@@ -6,12 +6,10 @@ was not suspended. Needs Playwright (`durable-lite[e2e]`) and a Chromium, and as
 
 from __future__ import annotations
 
-try:
-    import playwright as _playwright  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "durable_lite.testing.tabs needs Playwright: install durable-lite[e2e]"
-    ) from error
+from importlib.util import find_spec
+
+if find_spec("playwright") is None:
+    raise ModuleNotFoundError('durable_lite.testing.tabs needs playwright: pip install "durable-lite[e2e]"')
 
 from .browser import SuspendableBrowser, suspendable_browser
 from .errors import LeverFailed
