@@ -7,6 +7,7 @@ import contextlib
 import socket
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import click
@@ -105,11 +106,12 @@ def serve(
 async def _serve(
     where: Where, loaded: Loaded, db: Database, concurrency: int, durability: str, stop_timeout: float
 ) -> int:
-    try:
-        from ..server import asgi
-        from ..server.gate import LOOPBACK, is_loopback
-    except ImportError as error:
-        raise Failure(f'serve needs {error.name}: pip install "durable-lite[server]"') from None
+    for name in ("jsonschema_rs", "starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise Failure(f'serve needs {name}: pip install "durable-lite[server]"')
+    from ..server import asgi
+    from ..server.gate import LOOPBACK, is_loopback
+
     if where.token is None and not is_loopback(where.host):
         raise Failure(f"--token: needed, as others can reach {where.host}", Exit.USAGE)
     screen = Screen()

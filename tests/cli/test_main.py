@@ -1,4 +1,4 @@
-"""The command as a whole: its extra, its version, and usage errors in one line."""
+"""The command as a whole: its imports, its version, and usage errors in one line."""
 
 import subprocess
 import sys
@@ -10,15 +10,6 @@ import durable_lite
 from tests.cli.support import invoke, one_line
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_its_extra_it_says_how_to_get_it(missing, tmp_path):
-    code = f"import sys; sys.modules[{missing!r}] = None; from durable_lite.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == 'durable-lite: the command needs click and rich: pip install "durable-lite[cli]"\n'
 
 
 def test_the_package_imports_neither():

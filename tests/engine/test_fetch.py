@@ -86,6 +86,10 @@ def site():
 
         do_POST = do_PUT = do_DELETE = do_GET
 
+        def handle(self):
+            with suppress(ConnectionError):  # it is gone
+                super().handle()
+
         def log_message(self, *_):
             pass
 

@@ -95,15 +95,6 @@ def test_importing_the_package_imports_only_the_standard_library():
     assert loaded - sys.stdlib_module_names == {PACKAGE.name}
 
 
-@pytest.mark.parametrize("module", ["tabs", "tabs.plugin"])
-def test_without_their_extra_the_levers_say_how_to_get_it(module):
-    code = f"import sys; sys.modules['playwright'] = None; import durable_lite.testing.{module}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == (
-        'ModuleNotFoundError: durable_lite.testing.tabs needs playwright: pip install "durable-lite[e2e]"'
-    )
-
-
 class TestTheReaderOfTheSyntaxTree:
     """The checks above prove nothing if their reader overlooks a way to write it."""
 
