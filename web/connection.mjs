@@ -93,6 +93,8 @@ export class Connection {
   async transact(stores, mode, body) {
     for (;;) {
       while (this.silence) await this.silence;
+      await this.database.connect();
+      if (this.silence) continue; // since then
       try {
         return await this.database.transact(stores, /** @type {"readonly" | "readwrite"} */ (mode), body);
       } catch (error) {

@@ -100,7 +100,10 @@ export class Tab extends EventTarget {
     this.channel = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
     this.channel.onmessage = ({ data }) => this.heard(data);
     // Also where nothing executes: what a frozen page was reading would block every other tab.
-    this.page = follow((state, before, facts) => this.turn(state, facts));
+    this.page = follow({
+      onchange: (state, before, facts) => this.turn(state, facts),
+      onfreeze: () => this.host.lastWords(),
+    });
     if (!this.options.worker) return;
     navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
     this.look();

@@ -38,6 +38,7 @@ import { onReturn } from "./lifecycle.mjs";
 
 const SILENCE = 30; // seconds
 const DOWNLOAD = 300; // seconds, for one file: only of whole ones is told
+const LAST_WORDS = 10; // ms
 const [AGAIN, LONGEST] = [30, 600]; // seconds until the next try, twice as many each time
 
 export class Host {
@@ -107,6 +108,16 @@ export class Host {
     this.post({ op: "rest", on });
     if (on) clearTimeout(this.timer);
     else if (this.worker && this.status.stage !== "ready") this.patience();
+  }
+
+  /**
+   * Within the page's `freeze`: the worker is stopped when that is over, and would stop within the transaction that
+   * it has begun, which blocks all other tabs for a minute. So it gets the time to end it, and a page can wait only so.
+   */
+  lastWords() {
+    if (!this.worker) return;
+    const until = performance.now() + LAST_WORDS;
+    while (performance.now() < until);
   }
 
   /** A start that says nothing for so long has failed. */

@@ -30,12 +30,13 @@ export const mustRest = (state) => state === "frozen" || state === "leaving";
 
 /**
  * Follow the page; `onchange(state, before, {event, away})` is called within the browser's own event, as
- * nothing runs after it. `away`: seconds since the page was last known to run.
- * @param {(state: PageState, before: PageState, facts: {event: string, away: number}) => void} onchange
+ * nothing runs after it. `away`: seconds since the page was last known to run. `onfreeze` is the very last: the
+ * workers are stopped as soon as it returns.
+ * @param {{onchange: (state: PageState, before: PageState, facts: {event: string, away: number}) => void, onfreeze?: () => void}} hear
  * @param {Document} [page]
  * @param {Window} [view]
  */
-export function follow(onchange, page = document, view = window) {
+export function follow({ onchange, onfreeze = () => {} }, page = document, view = window) {
   const visibility = () => /** @type {"visible" | "hidden"} */ (page.visibilityState === "hidden" ? "hidden" : "visible");
   /** @type {PageState} */
   let state = visibility();
@@ -48,6 +49,7 @@ export function follow(onchange, page = document, view = window) {
     const away = mustRest(before) && !mustRest(state) ? (Date.now() - since) / 1000 : 0;
     if (mustRest(state) && !mustRest(before)) since = Date.now();
     if (state !== before) onchange(state, before, { event: name, away });
+    if (name === "freeze") onfreeze();
   };
   for (const name of ["visibilitychange", "freeze", "resume"]) page.addEventListener(name, hear(name), { signal });
   for (const name of ["pagehide", "pageshow"]) view.addEventListener(name, hear(name), { signal });

@@ -19,12 +19,16 @@ const saving = [];
 let downloading = true;
 /** What the page said before Python was there. @type {import("./host.mjs").Order[]} */
 const early = [];
+/** Python's store. @type {import("./bridge.mjs").Bridge | null} */
+let bridge = null;
+let resting = false;
 
 /** @param {string} op @param {object} [more] */
 const post = (op, more = {}) => postMessage({ op, ...more });
 
 self.onmessage = async ({ data }) => {
   if (data.op === "init") await orFail(start(data));
+  else if (data.op === "rest") rest(Boolean(data.on));
   else if (data.op === "lead") await orFail(lead(Boolean(data.on)));
   else if (ready) obey(data);
   else early.push(data);
@@ -40,10 +44,26 @@ async function orFail(work) {
 }
 
 /** @param {import("./host.mjs").Order} message */
-function obey({ op, on }) {
-  if (op === "rest") tab.rest(on);
-  else if (op === "beat") tab.beat();
+function obey({ op }) {
+  if (op === "beat") tab.beat();
   else if (op === "stop") tab.stop().finally(() => post("stopped"));
+}
+
+/**
+ * The page is about to be frozen, and this worker a moment later, in the middle of any line: touch no store. Not
+ * through Python, which takes longer than that moment. Its timers that are due see what that cost.
+ * @param {boolean} on
+ */
+function rest(on) {
+  resting = on;
+  bridge?.quiet(on);
+}
+
+/** As `indexeddb.connect`, of a store that rests with its page. @param {Parameters<typeof indexeddb.connect>} given */
+function connect(...given) {
+  bridge = indexeddb.connect(...given);
+  if (resting) bridge.quiet(true);
+  return bridge;
 }
 
 /** @param {boolean} on */
@@ -134,7 +154,7 @@ async function start(init) {
   }
   downloading = false;
   stage("jobs");
-  python.registerJsModule("durable_lite_indexeddb", { ...indexeddb });
+  python.registerJsModule("durable_lite_indexeddb", { ...indexeddb, connect });
   if (init.files) await mount(python, init.files, init.store);
   if (leading) await files?.take(); // a job file may read them when it is imported
   const found = await jobs;

@@ -105,10 +105,6 @@ class Tab:
         self._leads = on
         self.app.pause(not on)
 
-    def rest(self, on: bool) -> None:
-        """The tab may be frozen at any moment: touch no store. Timers that are due see what that cost."""
-        self.store.quiet(on)
-
     def beat(self) -> None:
         """The page was hidden: perhaps the last that we hear."""
         self.app.look()

@@ -114,11 +114,6 @@ class IndexedDBStore(Store):
             if not future.done():
                 future.set_exception(StoreUnavailable(f"{self.url}: the store was closed"))
 
-    def quiet(self, on: bool) -> None:
-        """Begin no transaction from now on: one that is frozen blocks every other tab."""
-        if self._bridge is not None:
-            self._bridge.quiet(on)
-
     def listen(self, callback: Callable[[Change], None], *, steps: bool = True) -> Callable[[], None]:
         forget = super().listen(callback, steps=steps)
 

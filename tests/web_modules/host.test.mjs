@@ -274,3 +274,14 @@ for (const end of ["resolve", "reject"]) {
     assert.deepEqual(FakeWorker.made[0].got, []);
   });
 }
+
+test("a page that freezes lets its worker end what it has begun; without one it doesn't wait", (t) => {
+  let now = 5;
+  t.mock.method(performance, "now", () => now++);
+  const [host] = hosted();
+  host.lastWords();
+  assert.equal(now, 5);
+  host.boot();
+  host.lastWords();
+  assert.ok(now >= 15 && now < 25); // a handler of ours takes less than 20 ms
+});

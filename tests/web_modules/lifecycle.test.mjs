@@ -64,7 +64,8 @@ function followed(visibilityState = "visible") {
   const page = Object.assign(new EventTarget(), { visibilityState });
   const view = new EventTarget();
   const heard = [];
-  const following = follow((state, before, { event, away }) => heard.push([event, before, state, away]), page, view);
+  const onchange = (state, before, { event, away }) => heard.push([event, before, state, away]);
+  const following = follow({ onchange }, page, view);
   const say = (...names) => {
     for (const name of names) {
       if (name === "visible" || name === "hidden") page.visibilityState = name;
@@ -150,4 +151,17 @@ test("after stop it hears nothing", () => {
   const page = followed();
   page.stop();
   assert.deepEqual(page.say("hidden", "freeze", "pagehide", "pageshow"), []);
+});
+
+test("the last word of a page that freezes comes after all others, also on its way into the back/forward cache", () => {
+  const page = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  const view = new EventTarget();
+  const heard = [];
+  follow({ onchange: (state) => heard.push(state), onfreeze: () => heard.push("the last") }, page, view);
+  const say = (target, name) => target.dispatchEvent(new Event(name));
+  say(page, "freeze");
+  say(page, "resume");
+  say(view, "pagehide");
+  say(page, "freeze");
+  assert.deepEqual(heard, ["frozen", "the last", "hidden", "leaving", "the last"]);
 });

@@ -87,3 +87,17 @@ test("what the verb itself refuses is refused as ever", async () => {
   await refused;
   await close(store, other);
 });
+
+test("what was waiting for the database when silence began, begins after it", async () => {
+  const store = new IndexedDBStore("quiet-connecting");
+  const opening = store.open();
+  let begun = 0;
+  const result = store.transact("runs", "readonly", async () => (begun += 1));
+  store.quiet(true);
+  await opening;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(begun, 0);
+  store.quiet(false);
+  assert.equal(await result, 1);
+  await close(store);
+});

@@ -15,7 +15,6 @@ globalThis.tabs = {
     return {
       start: () => started.promise,
       lead: (on) => calls.push(["lead", on]),
-      rest: (on) => calls.push(["rest", on]),
       beat: () => calls.push(["beat"]),
       stop: async () => calls.push(["stop"]),
     };
@@ -23,7 +22,8 @@ globalThis.tabs = {
 };
 const PYODIDE = `
   export const version = "1";
-  export const loadPyodide = async () => ({ registerJsModule() {}, pyimport: () => globalThis.tabs });
+  const registerJsModule = (name, module) => (globalThis[name] = module);
+  export const loadPyodide = async () => ({ registerJsModule, pyimport: () => globalThis.tabs });
   //`;
 const INIT = {
   ...{ op: "init", pyodide: `data:text/javascript,${encodeURIComponent(PYODIDE)}`, version: "1", wheels: [], jobs: [] },
@@ -37,8 +37,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 test("orders wait until Python is there, and keep their order", async () => {
   say({ op: "lead", on: true });
   const starting = say({ ...INIT, leads: true });
-  say({ op: "rest", on: true });
-  say({ op: "rest", on: false });
+  say({ op: "beat" });
   await settled();
   say({ op: "lead", on: false });
   started.resolve("{}");
@@ -46,7 +45,7 @@ test("orders wait until Python is there, and keep their order", async () => {
   await settled();
   assert.deepEqual(calls, [
     ["start", "s", undefined], // Python's None, which null would not be
-    ...[["rest", true], ["rest", false], ["lead", false]], // it was never told that it leads
+    ...[["beat"], ["lead", false]], // it was never told that it leads
   ]);
   assert.deepEqual(told.map(({ op, stage, manifest }) => [op, stage ?? manifest]), [
     ...[["stage", "download"], ["stage", "jobs"], ["ready", "{}"]],
@@ -59,4 +58,21 @@ test("orders wait until Python is there, and keep their order", async () => {
   await settled();
   assert.deepEqual(calls, [["beat"], ["lead", true], ["stop"]]);
   assert.equal(told.at(-1).op, "stopped");
+  calls.length = 0;
+});
+
+test("Python's store rests with the page at once, without Python, which may not get so far", async () => {
+  const { connect } = globalThis.durable_lite_indexeddb;
+  const { store } = connect("rests", "relaxed", () => {}, () => {});
+  assert.equal(store.silence, null);
+  say({ op: "rest", on: true });
+  assert.notEqual(store.silence, null);
+  say({ op: "rest", on: false });
+  assert.equal(store.silence, null);
+  say({ op: "rest", on: true });
+  const later = connect("rests", "relaxed", () => {}, () => {}).store; // opened by a Python that is just starting
+  assert.notEqual(later.silence, null);
+  say({ op: "rest", on: false });
+  assert.equal(later.silence, null);
+  assert.deepEqual(calls, []);
 });
