@@ -34,7 +34,8 @@ class DurableSite:
     def executed(self, name: str, what: str = "begin") -> list[int]:
         """How often each step of a run was executed, in order of the steps."""
         prefix = f"{name}/{what}/"
-        counts = {int(key.removeprefix(prefix)): n for key, n in [*self.told.items()] if key.startswith(prefix)}
+        told = [*self.told.items()]  # requests are counted meanwhile
+        counts = {int(key.removeprefix(prefix)): n for key, n in told if key.startswith(prefix)}
         return [counts.get(i, 0) for i in range(max(counts, default=-1) + 1)]
 
 
