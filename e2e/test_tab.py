@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from functools import partial
 
 import pytest
 from playwright.async_api import Error, Page
@@ -84,29 +83,6 @@ async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, si
         [reason] = [event["data"]["reason"] for event in seen if event["type"] == "run.stale"]
         assert reason in ("worker gone", "heartbeat")  # the second: on a machine that is slow to start Python
         assert [event["type"] for event in seen].count("run.completed") == 1
-
-
-async def test_a_tab_that_is_frozen_while_it_writes_blocks_nobody(suspendable_context, site):
-    """A transaction that is open when its worker is stopped holds up every other tab for a minute."""
-    async with suspendable_context() as context:
-        pages = [await opened(context, site, staleAfter=BUSY) for _ in range(2)]
-        for i in range(6):
-            names = [f"{i}-{one}" for one in range(4)]
-            runs = [await trigger(pages[0], "pages", name=name, steps=1000, seconds=0) for name in names]
-            await begun(site, names[-1], 2)
-            [leader] = [page for page in pages if await page.evaluate("tab.leads")]
-            [other] = [page for page in pages if page is not leader]
-            await tabs.freeze(leader, behind=other)
-            for run in runs:
-                await tabs.until(partial(taken_over, other, run), timeout=20, why="the other tab has it")
-            await tabs.thaw(leader)
-            for run in runs:
-                await other.evaluate("id => tab.cancel(id)", run)
-                await ended(other, run, "CANCELLED")
-
-
-async def taken_over(page: Page, run: str) -> bool:
-    return (await row(page, run))["generation"] >= 3  # claimed, stale, claimed
 
 
 @pytest.mark.parametrize("how", ["close", "crash", "kill", "navigate"])

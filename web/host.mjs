@@ -38,7 +38,7 @@ import { onReturn } from "./lifecycle.mjs";
 
 const SILENCE = 30; // seconds
 const DOWNLOAD = 300; // seconds, for one file: only of whole ones is told
-const LAST_WORDS = 10; // ms
+const LAST_WORDS = 15; // ms
 const [AGAIN, LONGEST] = [30, 600]; // seconds until the next try, twice as many each time
 
 export class Host {
