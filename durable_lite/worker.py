@@ -242,7 +242,7 @@ class Worker:
         has, room = self.engine.connections.has, self._free
         names = [job.name for job in self.jobs.values() if has(job.requires)]
         lacking = [name for name in self.jobs if name not in names]
-        self.claiming, tries = True, 0
+        self.claiming, tries, claims = True, 0, None
 
         def ask() -> Awaitable[list[Claim]]:
             nonlocal tries
@@ -251,7 +251,7 @@ class Worker:
             return self.store.claim_runs(self.id, names, room, now, self.via, self._versions)
 
         try:
-            claims = await self.engine.persist(ask, lambda: not self._stopping)
+            claims = await self.engine.persist(ask, lambda: self._may_claim)
             if claims and not self._tasks:
                 self._beat_now.set()
             for claim in claims or ():
@@ -263,7 +263,7 @@ class Worker:
                 await self.engine.persist(lambda: store.lack_connections(lacking), lambda: not self._stopping)
         finally:
             self.claiming = False
-            self.doubts = self.doubts or tries > 1
+            self.doubts = self.doubts or tries > 1 or claims is None
             if self.doubts:
                 self._look = True
                 self._beat_now.set()

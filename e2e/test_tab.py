@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 from playwright.async_api import Error, Page
@@ -83,6 +84,29 @@ async def test_a_second_tab_takes_over_from_a_frozen_one(suspendable_context, si
         [reason] = [event["data"]["reason"] for event in seen if event["type"] == "run.stale"]
         assert reason in ("worker gone", "heartbeat")  # the second: on a machine that is slow to start Python
         assert [event["type"] for event in seen].count("run.completed") == 1
+
+
+async def test_a_tab_that_is_frozen_while_it_writes_blocks_nobody(suspendable_context, site):
+    """A transaction that is open when its worker is stopped holds up every other tab for a minute."""
+    async with suspendable_context() as context:
+        pages = [await opened(context, site, staleAfter=BUSY) for _ in range(2)]
+        for i in range(6):
+            names = [f"{i}-{one}" for one in range(4)]
+            runs = [await trigger(pages[0], "pages", name=name, steps=1000, seconds=0) for name in names]
+            await begun(site, names[-1], 2)
+            [leader] = [page for page in pages if await page.evaluate("tab.leads")]
+            [other] = [page for page in pages if page is not leader]
+            await tabs.freeze(leader, behind=other)
+            for run in runs:
+                await tabs.until(partial(taken_over, other, run), timeout=20, why="the other tab has it")
+            await tabs.thaw(leader)
+            for run in runs:
+                await other.evaluate("id => tab.cancel(id)", run)
+                await ended(other, run, "CANCELLED")
+
+
+async def taken_over(page: Page, run: str) -> bool:
+    return (await row(page, run))["generation"] >= 3  # claimed, stale, claimed
 
 
 @pytest.mark.parametrize("how", ["close", "crash", "kill", "navigate"])
@@ -187,6 +211,26 @@ async def test_a_cancel_reaches_a_fetch_in_flight(suspendable_context, site):
         await other.evaluate("id => tab.cancel(id)", run)
         await tabs.until(lambda: site.told["hang/gone"], timeout=5, why="the request is given up")
         await ended(other, run, "CANCELLED")
+
+
+async def test_what_comes_when_a_tab_is_about_to_let_go_is_executed_once(suspendable_context, site):
+    """Its page sees no more work, while its worker has just claimed some."""
+    async with suspendable_context() as context:
+        pages = [await opened(context, site, staleAfter=NEVER) for _ in range(2)]
+        await executes(pages[0], pages[1])
+        await executes(pages[1], pages[0])
+        for i in range(30):
+            run = await pages[i % 2].evaluate(ONE_STEP, [f"r{i}", i % 4])
+            assert (await row(pages[0], run))["generation"] == 1
+            assert site.executed(f"r{i}") == [1]
+
+
+ONE_STEP = """async ([name, pause]) => {
+  const run = await tab.trigger("pages", {name, steps: 1, seconds: 0.05});
+  await run.result();
+  await new Promise((resolve) => setTimeout(resolve, pause));
+  return run.id;
+}"""
 
 
 async def test_one_of_two_tabs_executes_each_run(suspendable_context, site):

@@ -1,8 +1,6 @@
-/**
- * One store, opened: transactions that wait while the tab is silent, and what others of the same name commit.
- */
+/** One store, opened: its transactions, and what others of the same name commit. */
 
-import { Database, RolledBack } from "./database.mjs";
+import { Database } from "./database.mjs";
 
 /** @typedef {import("./records.mjs").Change} Change */
 
@@ -24,9 +22,6 @@ export class Connection {
     this.listeners = new Set();
     /** @type {BroadcastChannel | null} */
     this.channel = null;
-    /** @type {Promise<void> | null} while the tab is about to be frozen */
-    this.silence = null;
-    this.speak = () => {};
   }
 
   async open() {
@@ -66,40 +61,24 @@ export class Connection {
   }
 
   /**
-   * Begin nothing from now on, and end what has begun, to begin it anew when this is over: a frozen
-   * transaction blocks every other tab.
+   * Touch no store: the page is about to be frozen, and a frozen transaction blocks every other tab.
    * @param {boolean} on
    */
   quiet(on) {
-    if (on) {
-      this.silence ??= new Promise((resolve) => (this.speak = resolve));
-      this.database.rollBack();
-    } else if (this.silence) {
-      this.silence = null;
-      this.speak();
-      // What others commit isn't told to a page in the back/forward cache, nor to its worker; Chrome drops it then.
-      this.tell([{ run_id: null, claimable: false }]);
-    }
+    const silent = this.database.silence !== null;
+    this.database.quiet(on);
+    // What others commit isn't told to a page in the back/forward cache, nor to its worker; Chrome drops it then.
+    if (silent && !on) this.tell([{ run_id: null, claimable: false }]);
   }
 
   /**
-   * One transaction, begun anew if silence or the browser has ended it.
    * @template T
    * @param {string | string[]} stores
    * @param {IDBTransactionMode} mode
    * @param {(t: IDBTransaction) => Promise<T>} body may be called again
    * @returns {Promise<T>}
    */
-  async transact(stores, mode, body) {
-    for (;;) {
-      while (this.silence) await this.silence;
-      await this.database.connect();
-      if (this.silence) continue; // since then
-      try {
-        return await this.database.transact(stores, /** @type {"readonly" | "readwrite"} */ (mode), body);
-      } catch (error) {
-        if (!(error instanceof RolledBack)) throw error;
-      }
-    }
+  transact(stores, mode, body) {
+    return this.database.transact(stores, mode, body);
   }
 }

@@ -1,4 +1,6 @@
-/** One IndexedDB database: its fixed schema, and transactions that either commit or say why not. */
+/**
+ * One IndexedDB database: its fixed schema, and transactions that either commit or say why not; none while it is silent.
+ */
 
 import { SchemaTooNew, StoreError, StoreUnavailable } from "./statuses.mjs";
 
@@ -97,8 +99,8 @@ export function next(request, cursor) {
   return done(request);
 }
 
-/** The transaction was rolled back by `rollBack`; nothing of it has happened. */
-export class RolledBack extends Error {}
+/** The transaction was rolled back because of silence; nothing of it has happened. */
+class RolledBack extends Error {}
 
 export class Database {
   /**
@@ -115,6 +117,10 @@ export class Database {
     this.running = new Set();
     /** @type {WeakSet<IDBTransaction>} */
     this.rolledBack = new WeakSet();
+    /** @type {Promise<void> | null} while nothing may be begun */
+    this.silence = null;
+    this.silences = 0; // so far
+    this.speak = () => {};
     /** Somebody else has closed the database: its data is gone, or soon will be. */
     this.onlost = () => {};
   }
@@ -130,15 +136,28 @@ export class Database {
     this.connection = null;
   }
 
-  /** End all transactions that aren't being committed; each raises `RolledBack`. */
-  rollBack() {
-    for (const transaction of this.running) {
-      try {
-        transaction.abort();
-        this.rolledBack.add(transaction);
-      } catch {
-        // it is being committed
-      }
+  /**
+   * Begin nothing from now on, and end what has begun, to begin it anew when this is over.
+   * @param {boolean} on
+   */
+  quiet(on) {
+    if (on) {
+      this.silences += this.silence ? 0 : 1;
+      this.silence ??= new Promise((resolve) => (this.speak = resolve));
+      for (const transaction of this.running) this.rollBack(transaction);
+    } else if (this.silence) {
+      this.silence = null;
+      this.speak();
+    }
+  }
+
+  /** @param {IDBTransaction} transaction */
+  rollBack(transaction) {
+    try {
+      transaction.abort();
+      this.rolledBack.add(transaction);
+    } catch {
+      // it is being committed
     }
   }
 
@@ -184,29 +203,42 @@ export class Database {
     });
   }
 
+  /** The connection, once nothing has to be silent. */
+  async spoken() {
+    for (;;) {
+      while (this.silence) await this.silence;
+      const db = await this.connect();
+      if (!this.silence) return db;
+    }
+  }
+
   /**
-   * Run `body` in one transaction; its result, once that is committed.
+   * Run `body` in one transaction, anew if silence has ended it; its result, once that is committed.
    * @template T
    * @param {string | string[]} stores
-   * @param {"readonly" | "readwrite"} mode
-   * @param {(transaction: IDBTransaction) => Promise<T>} body awaits nothing but requests
+   * @param {IDBTransactionMode} mode
+   * @param {(transaction: IDBTransaction) => Promise<T>} body awaits nothing but requests; may be called again
    * @returns {Promise<T>}
    */
   async transact(stores, mode, body) {
-    for (let tries = 0; ; tries++) {
-      const db = await this.connect();
+    for (let tries = 0; ; ) {
+      const db = await this.spoken();
       let transaction;
       try {
         transaction = db.transaction(stores, mode, { durability: this.durability });
       } catch (error) {
         // The connection was closed under us, and nothing has happened yet.
-        if (tries > 2 || /** @type {Error} */ (error).name !== "InvalidStateError") {
+        if (++tries > 3 || /** @type {Error} */ (error).name !== "InvalidStateError") {
           throw explain(error, this.name);
         }
         this.connection = null;
         continue;
       }
-      return this.finish(transaction, body);
+      try {
+        return await this.finish(transaction, body);
+      } catch (error) {
+        if (!(error instanceof RolledBack)) throw error;
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 /** Durable runs in a page: usable at once, without Python; the tab that executes starts it by itself. */
 
+import { perform } from "./bridge.mjs";
 import { Host } from "./host.mjs";
 import { IndexedDBStore } from "./indexeddb.mjs";
 import { KnownJobs } from "./known-jobs.mjs";
@@ -28,7 +29,6 @@ const HEAD_START = 0.05; // seconds, for tabs that have Python already
 // Like moving.mjs, few pages need these.
 const OUTSIDE = () => import("./outside.mjs");
 const STEERING = () => import("./steering.mjs");
-const PARTING = 250; // ms
 const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
@@ -65,6 +65,7 @@ export class Tab extends EventTarget {
         this.look();
       },
       onagain: () => this.look(),
+      perform: (verb, given) => this.perform(verb, given),
     });
     this.leader = new Leader({
       name: `durable-lite:${options.store}`,
@@ -73,7 +74,6 @@ export class Tab extends EventTarget {
       stalled: () => this.stalled(),
     });
     this.timer = 0;
-    this.parting = 0; // the timer of a hidden page's beat
     this.closed = false;
     this.readOnly = false;
     /** @type {BroadcastChannel | null} */
@@ -81,6 +81,7 @@ export class Tab extends EventTarget {
     /** @type {Promise<void> | null} */
     this.looking = null;
     this.lookAgain = false;
+    this.leaving = false; // whether the worker claims nothing more, though the lock is still ours
     this.leftSince = Infinity; // since when there is work that the lock's holder has not taken up
   }
 
@@ -105,6 +106,7 @@ export class Tab extends EventTarget {
       onfreeze: () => this.host.lastWords(),
     });
     if (!this.options.worker) return;
+    this.host.hide(this.page.state() === "hidden");
     navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
     this.look();
   }
@@ -261,7 +263,6 @@ export class Tab extends EventTarget {
   async close() {
     this.closed = true;
     clearTimeout(this.timer);
-    clearTimeout(this.parting);
     this.page?.stop();
     await this.host.stop();
     this.leader.want(false);
@@ -303,9 +304,19 @@ export class Tab extends EventTarget {
       const ready = due === null ? Infinity : due + (this.known.names ? 0 : HEAD_START);
       const ripe = claimable || ready <= at || stale || !(await this.declared());
       if (this.closed) return; // else it would have the lock for ever
+      const busy = ripe || locked;
+      if (!busy && this.leads && !this.leaving) {
+        // Its worker may have claimed something since: whoever gets the lock would take that from it, as from a dead one.
+        this.leaving = true;
+        await this.host.leave();
+        this.lookAgain = true;
+        continue;
+      }
+      if (busy && this.leaving) this.host.post({ op: "lead", on: true });
+      this.leaving = false;
       // Where Python can't start now, another tab may have more luck.
-      this.leader.want((ripe || locked) && !this.host.failed);
-      if (this.leader.leads && (ripe || locked)) this.host.boot();
+      this.leader.want(busy && !this.host.failed);
+      if (this.leads && busy) this.host.boot();
       const soon = leases.length ? this.options.heartbeatInterval : Infinity;
       // What is due already and not taken up may wait for long: for a worker that is full, or that can't start.
       this.wake(Math.min(soon, ready > at ? ready - at : this.options.heartbeatInterval));
@@ -320,6 +331,12 @@ export class Tab extends EventTarget {
   /** How this tab's worker holds its runs. */
   get via() {
     return this.leader.locks ? "lock" : "lease";
+  }
+
+  /** What a hidden page's worker asks of the store. @type {import("./bridge.mjs").Route} */
+  async perform(verb, given) {
+    if (verb === "claim_runs" && !this.leads) return "[[]]"; // asked before the page was frozen
+    return perform(this.store, verb, given);
   }
 
   /** @param {number} seconds */
@@ -349,6 +366,7 @@ export class Tab extends EventTarget {
   /** @param {boolean} leads */
   lead(leads) {
     this.leftSince = Infinity;
+    this.leaving = false;
     this.host.post({ op: "lead", on: leads });
     this.dispatchEvent(new CustomEvent("lead", { detail: leads }));
     if (leads) this.look();
@@ -358,9 +376,8 @@ export class Tab extends EventTarget {
   turn(state, facts) {
     const rest = mustRest(state);
     this.leftSince = Infinity;
-    clearTimeout(this.parting);
-    // Perhaps the last that is heard of it. Not at once: one that is frozen now must not be in a transaction.
-    if (state === "hidden") this.parting = setTimeout(() => this.host.post({ op: "beat" }), PARTING);
+    if (!rest) this.host.hide(state === "hidden");
+    if (state === "hidden") this.host.post({ op: "beat" }); // perhaps the last that is heard of it
     if (rest) {
       // Nothing runs after this: the worker falls silent, and the lock goes to another tab.
       this.host.rest(true);

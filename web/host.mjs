@@ -33,7 +33,8 @@ import { onReturn } from "./lifecycle.mjs";
 
 /**
  * What the worker is told later.
- * @typedef {{op: "lead" | "rest" | "beat" | "stop", on?: boolean}} Order
+ * @typedef {{op: "lead" | "leave" | "rest" | "beat" | "stop", on?: boolean} | {op: "detour", on: boolean, turn: number}
+ *   | {op: "answer", number: number, answer: string}} Order
  */
 
 const SILENCE = 30; // seconds
@@ -44,7 +45,7 @@ const [AGAIN, LONGEST] = [30, 600]; // seconds until the next try, twice as many
 export class Host {
   /**
    * @param {() => Promise<Init>} init
-   * @param {{onstatus: (status: TabStatus) => void, onevents: (events: string) => void, onready: (manifest: string, files: string) => void, onagain: () => void}} hear
+   * @param {{onstatus: (status: TabStatus) => void, onevents: (events: string) => void, onready: (manifest: string, files: string) => void, onagain: () => void, perform: import("./bridge.mjs").Route}} hear
    */
   constructor(init, hear) {
     this.init = init;
@@ -55,9 +56,13 @@ export class Host {
     this.status = { stage: "idle" };
     this.timer = 0;
     this.stopped = () => {};
+    this.left = () => {};
     this.failures = 0; // since Python was ready
     /** @type {(() => void) | null} ends its rest after a failure */
     this.rested = null;
+    this.hidden = false;
+    this.turn = 0; // how often that was told
+    this.detoured = false; // whether the worker has no transaction, and begins none
   }
 
   /** Whether it has failed, and isn't to be tried again yet. */
@@ -74,6 +79,7 @@ export class Host {
       if (this.worker === worker) this.fail("setup", `worker.mjs can't run: ${message || "is it there, as text/javascript?"}`);
     };
     this.patience();
+    if (this.hidden) this.hide(true);
     try {
       const init = await this.init();
       if (this.worker === worker) worker.postMessage({ op: "init", ...init });
@@ -101,6 +107,36 @@ export class Host {
       this.hear.onready(message.manifest, message.files);
     } else if (op === "failed") this.fail(message.kind, message.message, message.detail);
     else if (op === "stopped") this.stopped();
+    else if (op === "left") this.left();
+    else if (op === "ask") this.carryOut(message);
+    else if (op === "detoured" && message.turn === this.turn) this.detoured = this.hidden;
+  }
+
+  /**
+   * A hidden page may be frozen, and with it the worker in the middle of a transaction, which blocks all other tabs
+   * for a minute. So what its Python asks of the store is carried out here, where `freeze` is heard.
+   * @param {boolean} hidden
+   */
+  hide(hidden) {
+    this.hidden = hidden;
+    this.detoured = false;
+    this.turn += 1;
+    this.post({ op: "detour", on: hidden, turn: this.turn });
+  }
+
+  /** @param {{number: number, verb: string, given: string}} asked */
+  async carryOut({ number, verb, given }) {
+    const worker = this.worker;
+    const answer = await this.hear.perform(verb, given);
+    if (this.worker === worker) this.post({ op: "answer", number, answer });
+  }
+
+  /** Have Python claim nothing more, until it is told to lead; what it has claimed stands in the store then. */
+  async leave() {
+    if (!this.worker) return;
+    const left = new Promise((resolve) => (this.left = () => resolve(undefined)));
+    this.post({ op: "leave" });
+    await left;
   }
 
   /** The page is frozen or comes back: time that passed meanwhile is no delay. @param {boolean} on */
@@ -111,11 +147,11 @@ export class Host {
   }
 
   /**
-   * Within the page's `freeze`: the worker is stopped when that is over, and would stop within the transaction that
-   * it has begun, which blocks all other tabs for a minute. So it gets the time to end it, and a page can wait only so.
+   * Within the page's `freeze`: the worker is stopped when that is over. One that had no time yet to leave its
+   * transactions to the page gets some to end them, and a page can wait only so.
    */
   lastWords() {
-    if (!this.worker) return;
+    if (!this.worker || this.detoured) return;
     const until = performance.now() + LAST_WORDS;
     while (performance.now() < until);
   }
@@ -133,9 +169,7 @@ export class Host {
 
   /** @param {string} kind @param {string} message @param {string} [detail] */
   fail(kind, message, detail = "") {
-    clearTimeout(this.timer);
-    this.worker?.terminate();
-    this.worker = null;
+    this.end();
     const again = Math.min(LONGEST, AGAIN * 2 ** this.failures++);
     const timer = setTimeout(() => this.again(), again * 1000);
     const forget = onReturn(() => this.again()); // or it is online
@@ -165,9 +199,14 @@ export class Host {
       this.post({ op: "stop" });
       await Promise.race([stopped, limit]);
     }
+    this.end();
+    this.tell({ stage: "idle" });
+  }
+
+  end() {
     clearTimeout(this.timer);
     this.worker?.terminate();
     this.worker = null;
-    this.tell({ stage: "idle" });
+    this.left();
   }
 }

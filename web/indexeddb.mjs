@@ -115,11 +115,13 @@ export class IndexedDBStore extends Connection {
    */
   async claim_runs(worker, jobs, limit, now, via, versions = {}) {
     if (limit < 1) return [];
+    const { silences } = this.database;
     // Asked first without a write, which would wait for others.
     if (!(await this.transact(PLACES, "readonly", (t) => anyWork(t, jobs, now)))) return [];
-    const { claims, changes } = await this.transact(ENDING, WRITE, (t) =>
-      claimRuns(t, worker, jobs, limit, now, via, versions),
-    );
+    const { claims, changes } = await this.transact(ENDING, WRITE, async (t) => {
+      if (this.database.silences > silences) return { claims: [], changes: [] }; // it may be another tab's turn now
+      return claimRuns(t, worker, jobs, limit, now, via, versions);
+    });
     this.announce(...changes);
     return claims;
   }

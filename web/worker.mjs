@@ -22,6 +22,10 @@ const early = [];
 /** Python's store. @type {import("./bridge.mjs").Bridge | null} */
 let bridge = null;
 let resting = false;
+let detour = false;
+/** What the page was asked to carry out, by number. @type {Map<number, (answer: string) => void>} */
+const asked = new Map();
+let number = 0;
 
 /** @param {string} op @param {object} [more] */
 const post = (op, more = {}) => postMessage({ op, ...more });
@@ -29,6 +33,9 @@ const post = (op, more = {}) => postMessage({ op, ...more });
 self.onmessage = async ({ data }) => {
   if (data.op === "init") await orFail(start(data));
   else if (data.op === "rest") rest(Boolean(data.on));
+  else if (data.op === "leave") await leave();
+  else if (data.op === "detour") await goRound(data);
+  else if (data.op === "answer") asked.get(data.number)?.(data.answer);
   else if (data.op === "lead") await orFail(lead(Boolean(data.on)));
   else if (ready) obey(data);
   else early.push(data);
@@ -59,10 +66,31 @@ function rest(on) {
   bridge?.quiet(on);
 }
 
+/**
+ * While the page is hidden, it carries out what Python asks of the store: it may be frozen then, and can end its
+ * transactions within `freeze`, while nothing can end ours in time.
+ * @param {{on: boolean, turn: number}} order
+ */
+async function goRound({ on, turn }) {
+  detour = on;
+  await bridge?.detour(on ? viaPage : null);
+  post("detoured", { turn });
+}
+
+/** @type {import("./bridge.mjs").Route} */
+function viaPage(verb, given) {
+  return new Promise((resolve) => {
+    const mine = ++number;
+    asked.set(mine, (answer) => (asked.delete(mine), resolve(answer)));
+    post("ask", { number: mine, verb, given });
+  });
+}
+
 /** As `indexeddb.connect`, of a store that rests with its page. @param {Parameters<typeof indexeddb.connect>} given */
 function connect(...given) {
   bridge = indexeddb.connect(...given);
   if (resting) bridge.quiet(true);
+  if (detour) bridge.detour(viaPage);
   return bridge;
 }
 
@@ -74,6 +102,13 @@ async function lead(on) {
   if (leading !== on) return;
   tab.lead(on);
   if (on) for (const go of saving.splice(0)) go();
+}
+
+/** Claim nothing more; say so once it shows what has been claimed. */
+async function leave() {
+  await orFail(lead(false));
+  await bridge?.settled();
+  post("left");
 }
 
 /**

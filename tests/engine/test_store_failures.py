@@ -531,3 +531,26 @@ async def test_a_lost_claim_is_found_though_its_worker_claims_again_meanwhile():
             assert clock.monotonic() < 60
         assert store.looked == 1
         assert "run.stale" in await story(store, run)
+
+
+@pytest.mark.parametrize("done", ["before", "after"])
+async def test_a_claim_that_fails_is_not_tried_again_by_a_worker_that_is_paused(make_store, done):
+    """A tab that has let go of the lock meanwhile must not claim; what it has claimed unknowingly isn't lost."""
+    tally, clock = Tally(), VirtualClock()
+
+    @job
+    async def works(ctx):
+        return await ctx.step("work", tally.step("work"))
+
+    async with make_store() as store, Process(store, clock, works) as process:
+        await clock.settle()
+        failing(process, "claim_runs", 1, done)
+        run = await process.trigger(works)
+        await clock.settle()
+        process.pause()
+        await clock.advance("1h")
+        claimed = Status.PENDING if done == "before" else Status.EXECUTING
+        assert (await store.get_run(run.id)).status == claimed
+        process.pause(False)
+        assert await process.result(run) == "work"
+        assert tally == {"work": 1}

@@ -101,3 +101,16 @@ test("what was waiting for the database when silence began, begins after it", as
   assert.equal(await result, 1);
   await close(store);
 });
+
+test("a claim that silence has ended isn't begun anew: another tab may have the lock by then", async () => {
+  const [store, other] = await stores("quiet-claim");
+  await store.create_runs([run("r")]);
+  const claim = (one) => one.claim_runs(one === store ? "a" : "b", ["job"], 1, 1000, "lock");
+  const frozen = claim(store);
+  await other.leases(); // until it is on its way
+  store.quiet(true);
+  store.quiet(false);
+  assert.deepEqual(await frozen, []);
+  assert.deepEqual((await claim(store)).map((one) => one.run.id), ["r"]);
+  await close(store, other);
+});

@@ -66,7 +66,7 @@ test("whoever leads, leads on meanwhile", async () => {
   await settled();
   assert.deepEqual([one.leads, one.seen.looks], [true, 3]);
   await passes(RETRY + 1);
-  assert.deepEqual([one.leads, one.seen.looks], [false, 4]);
+  assert.deepEqual([one.leads, one.seen.looks], [false, 5]); // once more when its worker claims nothing any more
 });
 
 test("what is told meanwhile is looked at at once, and needs no retry", async () => {
@@ -212,9 +212,9 @@ test("within the browser's own event the worker falls silent, the lock goes and 
   const rest = [["worker", true], ["lock", true], ["store", true]];
   const wake = [["store", false], ["worker", false], ["lock", false]];
   for (const [state, expected] of [
-    ["hidden", [...wake, ["look"]]],
+    ["hidden", [["detour"], ["beat"], ...wake, ["look"]]],
     ["frozen", rest],
-    ["visible", [...wake, ["look"]]],
+    ["visible", [["detour"], ...wake, ["look"]]],
     ["leaving", rest],
   ]) {
     told.length = 0;
@@ -238,18 +238,70 @@ test("a tab whose Python can't start leaves the work to another one, until it tr
   await one.close();
 });
 
-test("a hidden page's worker beats soon, unless it is frozen first: then it is in no transaction", async () => {
-  for (const [frozen, beats] of [[false, 1], [true, 0]]) {
-    const one = tab(NOTHING);
-    const posted = [];
-    one.host.post = ({ op }) => posted.push(op);
-    one.turn("hidden", { event: "visibilitychange", away: 0 });
-    await passes(249);
-    assert(!posted.includes("beat"));
-    if (frozen) one.turn("frozen", { event: "freeze", away: 0 });
-    await passes(1);
-    await passes(10_000);
-    assert.equal(posted.filter((op) => op === "beat").length, beats);
-    await one.close();
-  }
+test("a hidden page carries out what its worker asks, and has it beat once more", () => {
+  const one = tab(NOTHING);
+  one.look = () => {};
+  const posted = [];
+  one.host.post = ({ op, on }) => posted.push(on === undefined ? op : `${op} ${on}`);
+  one.turn("hidden", { event: "visibilitychange", away: 0 });
+  assert.deepEqual(posted, ["detour true", "beat", "rest false"]);
+  posted.length = 0;
+  one.turn("frozen", { event: "freeze", away: 0 });
+  assert.deepEqual(posted, ["rest true"]); // it is as it was
+  posted.length = 0;
+  one.turn("visible", { event: "resume", away: 1 });
+  assert.deepEqual(posted, ["detour false", "rest false"]);
 });
+
+test("of what was asked before a freeze no claim is carried out, unless this tab still leads", async () => {
+  const one = tab(WORK);
+  one.store.claim_runs = async () => ["a run"];
+  assert.equal(await one.perform("claim_runs", "[]"), "[[]]");
+  one.look();
+  await settled();
+  assert.equal(await one.perform("claim_runs", "[]"), '[["a run"]]');
+});
+
+/** A tab that leads, and now sees no more work; `leave` is its worker's answer. */
+async function leaving(...answers) {
+  const one = tab(WORK, WORK, ...answers);
+  const leave = Promise.withResolvers();
+  one.host.leave = () => leave.promise;
+  one.posted = [];
+  one.host.post = ({ op, on }) => one.posted.push([op, on]);
+  one.look();
+  await settled();
+  one.look();
+  await settled();
+  one.posted.length = 0;
+  return [one, leave.resolve];
+}
+
+test("before a tab lets go of the lock its worker claims no more, and what it has claimed is looked at", async () => {
+  const [one, left] = await leaving(NOTHING);
+  assert.deepEqual([one.leads, one.seen.looks], [true, 3]);
+  left();
+  await settled();
+  assert.deepEqual([one.leads, one.seen.looks, one.posted], [false, 4, [["lead", false]]]);
+});
+
+test("a run that it claims between two looks keeps it at work: another tab would take it as a dead one's", async () => {
+  const lease = { run_id: "r", via: "lease", heartbeat_at: Date.now() / 1000 };
+  const [one, left] = await leaving(NOTHING, { ...NOTHING, leases: [lease] });
+  left();
+  await settled();
+  assert.deepEqual([one.leads, one.posted], [true, [["lead", true]]]);
+  await one.close();
+});
+
+test("a page that is frozen meanwhile lets go at once", async () => {
+  const [one, left] = await leaving(NOTHING);
+  one.turn("frozen", { event: "freeze", away: 0 });
+  assert.equal(one.leads, false);
+  left();
+  await settled();
+  one.turn("visible", { event: "resume", away: 1 });
+  await settled();
+  assert.equal(one.leads, false);
+});
+

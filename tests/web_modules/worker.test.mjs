@@ -64,15 +64,55 @@ test("orders wait until Python is there, and keep their order", async () => {
 test("Python's store rests with the page at once, without Python, which may not get so far", async () => {
   const { connect } = globalThis.durable_lite_indexeddb;
   const { store } = connect("rests", "relaxed", () => {}, () => {});
-  assert.equal(store.silence, null);
+  assert.equal(store.database.silence, null);
   say({ op: "rest", on: true });
-  assert.notEqual(store.silence, null);
+  assert.notEqual(store.database.silence, null);
   say({ op: "rest", on: false });
-  assert.equal(store.silence, null);
+  assert.equal(store.database.silence, null);
   say({ op: "rest", on: true });
   const later = connect("rests", "relaxed", () => {}, () => {}).store; // opened by a Python that is just starting
-  assert.notEqual(later.silence, null);
+  assert.notEqual(later.database.silence, null);
   say({ op: "rest", on: false });
-  assert.equal(later.silence, null);
+  assert.equal(later.database.silence, null);
   assert.deepEqual(calls, []);
+});
+
+test("a hidden page carries out what Python asks of its store, whenever that was opened", async () => {
+  const { connect } = globalThis.durable_lite_indexeddb;
+  const answers = [];
+  const answer = (number, text) => answers.push([number, text]);
+  for (const hide of ["before", "after"]) {
+    told.length = answers.length = 0;
+    if (hide === "before") await say({ op: "detour", on: true, turn: 1 });
+    const bridge = connect("detour", "relaxed", answer, () => {});
+    if (hide === "after") await say({ op: "detour", on: true, turn: 1 });
+    assert.deepEqual(told, [{ op: "detoured", turn: 1 }]);
+    bridge.ask(7, "get_run", '["r"]');
+    await settled();
+    const [, { number, ...asked }] = told;
+    assert.deepEqual(asked, { op: "ask", verb: "get_run", given: '["r"]' });
+    say({ op: "answer", number, answer: "[null]" });
+    say({ op: "answer", number, answer: "[null]" });
+    await settled();
+    assert.deepEqual(answers, [[7, "[null]"]]);
+    await say({ op: "detour", on: false, turn: 2 });
+    bridge.ask(8, "get_run", '["r"]'); // of a store that isn't open
+    await settled();
+    assert.deepEqual([answers[1][0], JSON.parse(answers[1][1]).name], [8, "StoreError"]);
+    assert.deepEqual(told.at(-1), { op: "detoured", turn: 2 });
+  }
+});
+
+test("one that is to leave claims no more, and says so when all it has claimed is stored", async () => {
+  const bridge = globalThis.durable_lite_indexeddb.connect("leaves", "relaxed", () => {}, () => {});
+  const claimed = Promise.withResolvers();
+  bridge.store.claim_runs = () => claimed.promise;
+  bridge.ask(1, "claim_runs", "[]");
+  told.length = calls.length = 0;
+  const left = say({ op: "leave" });
+  await settled();
+  assert.deepEqual([calls, told], [[["lead", false]], []]);
+  claimed.resolve([]);
+  await left;
+  assert.deepEqual(told, [{ op: "left" }]);
 });

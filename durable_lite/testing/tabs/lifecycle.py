@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from playwright.async_api import Error, Page
 
 from .errors import LeverFailed
@@ -11,6 +13,7 @@ from .waiting import until
 __all__ = ["freeze", "hide", "show", "thaw"]
 
 _PATIENCE = 5.0  # seconds for the browser to comply
+_AFTER = 0.5  # seconds: a half of what Chromium's own policy leaves a hidden tab at least
 _EMULATED = (
     "Playwright's focus emulation keeps each page visible in browsers that it launches and in contexts "
     "that it makes: use suspendable_browser() and its context"
@@ -43,7 +46,7 @@ async def show(page: Page) -> None:
     await _is("visible", page)
 
 
-async def freeze(page: Page, behind: Page | None = None) -> None:
+async def freeze(page: Page, behind: Page | None = None, *, after: float = _AFTER) -> None:
     """Hide `page` and freeze it with its dedicated workers: it sees `visibilitychange`, then `freeze`.
 
     From then on neither runs a line of code but what `evaluate` gives it. Shared workers go on.
@@ -51,11 +54,13 @@ async def freeze(page: Page, behind: Page | None = None) -> None:
     Args:
         page: The page to freeze.
         behind: As in `hide`.
+        after: Seconds between the two. A browser, too, freezes no tab at the moment when it is hidden.
 
     Raises:
         LeverFailed: The page, or a worker of it, still runs.
     """
     await hide(page, behind)
+    await asyncio.sleep(after)
     await _set(page, "frozen")
     left: list[str] = []
 
