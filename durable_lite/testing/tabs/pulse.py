@@ -68,8 +68,10 @@ async def running(page: Page) -> list[str]:
     while pulses and (loop.time() < end or looks < _LOOKS):
         looks += 1
         for name, pulse in list(pulses.items()):
-            if await _delivered(pulse, name):
+            delivered = await _delivered(pulse, name)
+            if delivered is not False:
                 del pulses[name]
+            if delivered:
                 found.append(name)
         await asyncio.sleep(_SILENCE / _LOOKS / 2)
     return found
@@ -82,10 +84,11 @@ async def _pulse_of(worker: Worker) -> JSHandle | None:
     return None
 
 
-async def _delivered(pulse: JSHandle, name: str) -> bool:
+async def _delivered(pulse: JSHandle, name: str) -> bool | None:
+    """None: no answer, and there will be none from a worker that was stopped in mid-line meanwhile."""
     looked = pulse.evaluate("pulse => pulse.delivered")
     if name == "page":
         return bool(await answer(looked, "does the page run?"))
     with suppress(TimeoutError, Error):
         return bool(await asyncio.wait_for(looked, 1.0))
-    return False
+    return None
