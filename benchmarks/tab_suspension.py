@@ -106,11 +106,11 @@ class _Stage:
     async def _booted(self, page: Any, others: list[Any]) -> None:
         """A run comes that this tab executes, since the others don't ask for the lock."""
         for other in others:
-            await other.evaluate("tab.leader.rest(true)")
+            await other.evaluate("tab.executor.leader.rest(true)")
         await page.evaluate("async () => (await tab.trigger('marked', {})).result()")
         assert await page.evaluate("tab.status.stage") == "ready"
         for other in others:
-            await other.evaluate("tab.leader.rest(false)")
+            await other.evaluate("tab.executor.leader.rest(false)")
 
     async def _interruptible(self, page: Any) -> str:
         """A run of which 20 steps are done, and the next one waits."""

@@ -55,11 +55,11 @@ async def ended(page: Page, run: str, status: str = "COMPLETED", timeout: float 
 async def executes(page: Page, *others: Page) -> None:
     """A run comes that this tab executes, since the others don't ask for the lock: its Python is there."""
     for other in others:
-        await other.evaluate("tab.leader.rest(true)")
+        await other.evaluate("tab.executor.leader.rest(true)")
     await ended(page, await trigger(page, "pages", name="warm", steps=1))
     assert await page.evaluate("tab.status.stage") == "ready"
     for other in others:
-        await other.evaluate("tab.leader.rest(false)")
+        await other.evaluate("tab.executor.leader.rest(false)")
 
 
 async def begun(site: DurableSite, name: str, step: int, timeout: float = 60) -> None:

@@ -95,7 +95,7 @@ async def test_a_frozen_tab_in_the_queue_keeps_nobody_from_the_lock(suspendable_
         run = await trigger(page, "pages", name="first", steps=15, seconds=0.2)
         await begun(site, "first", 1)
         waiting = await opened(context, site, staleAfter="30s")
-        await tabs.until(lambda: waiting.evaluate("tab.leader.asking"), why="it waits for the lock")
+        await tabs.until(lambda: waiting.evaluate("tab.executor.leader.asking"), why="it waits for the lock")
         await tabs.freeze(waiting, behind=page)
         await ended(page, run)
         run = await trigger(page, "pages", name="next", steps=3)

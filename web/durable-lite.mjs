@@ -1,11 +1,8 @@
 /** Durable runs in a page: usable at once, without Python; the tab that executes starts it by itself. */
 
-import { perform } from "./bridge.mjs";
-import { Host } from "./host.mjs";
+import { Executor } from "./executor.mjs";
 import { IndexedDBStore } from "./indexeddb.mjs";
 import { KnownJobs } from "./known-jobs.mjs";
-import { Leader } from "./leader.mjs";
-import { follow, mustRest } from "./lifecycle.mjs";
 import { Run } from "./run.mjs";
 import { checkOptions } from "./tab-options.mjs";
 import { nameOf } from "./trigger-options.mjs";
@@ -25,11 +22,9 @@ export { decode } from "./values.mjs";
 /** @typedef {import("./triggers.mjs").TriggerOptions} TriggerOptions */
 
 const now = () => Date.now() / 1000;
-const HEAD_START = 0.05; // seconds, for tabs that have Python already
 // Like moving.mjs, few pages need these.
 const OUTSIDE = () => import("./outside.mjs");
 const STEERING = () => import("./steering.mjs");
-const LONGEST_TIMER = 60_000; // a hidden page's timers are late by as much
 
 /**
  * Open a store in this tab. Returns before there is any Python: trigger, list and watch at once.
@@ -54,61 +49,40 @@ export class Tab extends EventTarget {
     this.store = new IndexedDBStore(options.store, { durability: options.durability });
     this.setup = new Setup(options);
     this.known = new KnownJobs(this.store, this.setup);
-    this.host = new Host(() => this.init(), {
-      onstatus: (status) => this.told(status),
-      onevents: (text) => {
+    this.executor = new Executor(this, {
+      status: (status) => {
+        options.onStatus?.(status);
+        this.dispatchEvent(new CustomEvent("status", { detail: status }));
+      },
+      events: (text) => {
         this.channel?.postMessage(text);
         this.heard(text);
       },
-      onready: (manifest, files) => {
-        this.known.learn(manifest, files);
-        this.look();
-      },
-      onagain: () => this.look(),
-      perform: (verb, given) => this.perform(verb, given),
+      lead: (leads) => this.dispatchEvent(new CustomEvent("lead", { detail: leads })),
+      page: (facts) => this.dispatchEvent(new CustomEvent("page", { detail: facts })),
     });
-    this.leader = new Leader({
-      name: `durable-lite:${options.store}`,
-      locks: options.keepAwake ? globalThis.navigator?.locks : null,
-      onchange: (leads) => this.lead(leads),
-      stalled: () => this.stalled(),
-    });
-    this.timer = 0;
     this.closed = false;
     this.readOnly = false;
     /** @type {BroadcastChannel | null} */
     this.channel = null;
-    /** @type {Promise<void> | null} */
-    this.looking = null;
-    this.lookAgain = false;
-    this.leaving = false; // whether the worker claims nothing more, though the lock is still ours
-    this.leftSince = Infinity; // since when there is work that the lock's holder has not taken up
   }
 
   /** What the tab's Python is doing. @returns {TabStatus} */
   get status() {
-    return this.host.status;
+    return this.executor.status;
   }
 
   /** Whether this tab executes runs now. */
   get leads() {
-    return this.leader.leads;
+    return this.executor.leads;
   }
 
   async open() {
     await this.store.open();
-    this.store.listen((changes) => this.changed(changes));
+    this.store.listen((changes) => this.executor.changed(changes));
     this.channel = new BroadcastChannel(`durable-lite:${this.options.store}:live`);
     this.channel.onmessage = ({ data }) => this.heard(data);
-    // Also where nothing executes: what a frozen page was reading would block every other tab.
-    this.page = follow({
-      onchange: (state, before, facts) => this.turn(state, facts),
-      onfreeze: () => this.host.lastWords(),
-    });
-    if (!this.options.worker) return;
-    this.host.hide(this.page.state() === "hidden");
-    navigator.storage?.persist?.().catch(() => false); // against eviction; the browser decides
-    this.look();
+    this.executor.open();
   }
 
   // Runs
@@ -262,149 +236,10 @@ export class Tab extends EventTarget {
   /** Let go: what executes here is released, for another tab or the next visit. */
   async close() {
     this.closed = true;
-    clearTimeout(this.timer);
-    this.page?.stop();
-    await this.host.stop();
-    this.leader.want(false);
+    await this.executor.close();
     this.channel?.close();
     await this.store.close();
     this.dispatchEvent(new Event("closed"));
-  }
-
-  // Who executes
-
-  /** @param {import("./records.mjs").Change[]} changes */
-  changed(changes) {
-    if (changes.every((change) => change.step)) return;
-    // To load Python takes longer than to wait a moment for a tab that has it; a hidden page's timers are late.
-    if (this.known.names || document.visibilityState === "hidden") this.look();
-    else this.wake(HEAD_START);
-  }
-
-  /** See what there is to do, once more if something happens meanwhile. */
-  look() {
-    if (!this.options.worker || this.closed) return;
-    this.lookAgain = true;
-    this.looking ??= this.consider().finally(() => (this.looking = null));
-  }
-
-  async consider() {
-    while (this.lookAgain && !this.closed) {
-      this.lookAgain = false;
-      const outlook = await this.store.outlook(this.known.names).catch(() => null);
-      if (this.closed) return;
-      if (!outlook) {
-        this.wake(5); // the store is down for the moment: whoever leads, leads on
-        continue;
-      }
-      const { claimable, due, leases } = outlook;
-      const at = now();
-      const locked = leases.some((lease) => lease.via === this.via);
-      const stale = leases.some((lease) => this.isLate(lease));
-      const ready = due === null ? Infinity : due + (this.known.names ? 0 : HEAD_START);
-      const ripe = claimable || ready <= at || stale || !(await this.declared());
-      if (this.closed) return; // else it would have the lock for ever
-      const busy = ripe || locked;
-      if (!busy && this.leads && !this.leaving) {
-        // Its worker may have claimed something since: whoever gets the lock would take that from it, as from a dead one.
-        this.leaving = true;
-        await this.host.leave();
-        this.lookAgain = true;
-        continue;
-      }
-      if (busy && this.leaving) this.host.post({ op: "lead", on: true });
-      this.leaving = false;
-      // Where Python can't start now, another tab may have more luck.
-      this.leader.want(busy && !this.host.failed);
-      if (this.leads && busy) this.host.boot();
-      const soon = leases.length ? this.options.heartbeatInterval : Infinity;
-      // What is due already and not taken up may wait for long: for a worker that is full, or that can't start.
-      this.wake(Math.min(soon, ready > at ? ready - at : this.options.heartbeatInterval));
-    }
-  }
-
-  /** Whether the schedules of this page's jobs are known, so that they can wake it. */
-  async declared() {
-    return !this.options.schedules || this.known.declared();
-  }
-
-  /** How this tab's worker holds its runs. */
-  get via() {
-    return this.leader.locks ? "lock" : "lease";
-  }
-
-  /** What a hidden page's worker asks of the store. @type {import("./bridge.mjs").Route} */
-  async perform(verb, given) {
-    if (verb === "claim_runs" && !this.leads) return "[[]]"; // asked before the page was frozen
-    return perform(this.store, verb, given);
-  }
-
-  /** @param {number} seconds */
-  wake(seconds) {
-    clearTimeout(this.timer);
-    if (seconds === Infinity || this.closed) return;
-    this.timer = setTimeout(() => this.look(), Math.min(seconds * 1000 + 1, LONGEST_TIMER));
-  }
-
-  /** Whether who holds the lock has given no sign of life for too long. */
-  async stalled() {
-    const { claimable, due, leases } = await this.store.outlook(this.known.names);
-    const held = leases.filter((lease) => lease.via === "lock");
-    const left = !held.length && (claimable || (due !== null && due <= now()));
-    if (!left) this.leftSince = Infinity;
-    else this.leftSince = Math.min(this.leftSince, performance.now());
-    // Its runs don't beat; or it has claimed none of those that wait.
-    const late = performance.now() - this.leftSince > this.options.staleAfter * 1000;
-    return held.some((lease) => this.isLate(lease)) || late;
-  }
-
-  /** @param {import("./records.mjs").Lease} lease */
-  isLate(lease) {
-    return now() - lease.heartbeat_at > this.options.staleAfter;
-  }
-
-  /** @param {boolean} leads */
-  lead(leads) {
-    this.leftSince = Infinity;
-    this.leaving = false;
-    this.host.post({ op: "lead", on: leads });
-    this.dispatchEvent(new CustomEvent("lead", { detail: leads }));
-    if (leads) this.look();
-  }
-
-  /** @param {import("./lifecycle.mjs").PageState} state @param {{event: string, away: number}} facts */
-  turn(state, facts) {
-    const rest = mustRest(state);
-    this.leftSince = Infinity;
-    if (!rest) this.host.hide(state === "hidden");
-    if (state === "hidden") this.host.post({ op: "beat" }); // perhaps the last that is heard of it
-    if (rest) {
-      // Nothing runs after this: the worker falls silent, and the lock goes to another tab.
-      this.host.rest(true);
-      this.leader.rest(true);
-      this.store.quiet(true);
-    } else {
-      this.store.quiet(false);
-      this.host.rest(false);
-      this.leader.rest(false);
-      this.look();
-    }
-    this.dispatchEvent(new CustomEvent("page", { detail: { state, ...facts } }));
-  }
-
-  async init() {
-    const setup = await this.setup.init();
-    const { store, durability, files, python } = this.options;
-    return { ...setup, store, durability, files, options: python, via: this.via, leads: this.leader.leads };
-  }
-
-  // What is told
-
-  /** @param {TabStatus} status */
-  told(status) {
-    this.options.onStatus?.(status);
-    this.dispatchEvent(new CustomEvent("status", { detail: status }));
-    if (status.stage === "failed") this.look();
   }
 
   /** Live events as JSON, of this tab's worker or of another tab. @param {string} text */

@@ -24,7 +24,7 @@ async function passes(milliseconds) {
 
 /** A tab whose store answers so, one after the other and the last for ever; null: it can't be read. */
 function tab(...answers) {
-  const made = new Tab(checkOptions({ store: "indexeddb:fails", keepAwake: false }));
+  const made = new Tab(checkOptions({ store: "indexeddb:fails", keepAwake: false })).executor;
   const seen = { looks: 0, boots: 0 };
   made.store.outlook = async () => {
     const answer = answers[Math.min(seen.looks++, answers.length - 1)];
