@@ -305,3 +305,15 @@ test("a page that is frozen meanwhile lets go at once", async () => {
   assert.equal(one.leads, false);
 });
 
+test("and asks its worker anew before it lets go of what it got after the thaw", async () => {
+  const [one, left] = await leaving(NOTHING);
+  let asked = 0;
+  one.host.leave = async () => void (asked += 1);
+  one.turn("frozen", { event: "freeze", away: 0 });
+  one.turn("visible", { event: "resume", away: 1 });
+  assert.equal(one.leads, true);
+  left();
+  await settled();
+  assert.deepEqual([one.leads, asked], [false, 1]);
+});
+

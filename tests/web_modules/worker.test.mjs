@@ -103,6 +103,21 @@ test("a hidden page carries out what Python asks of its store, whenever that was
   }
 });
 
+test("the page is told so only when nothing is under way here any more", async () => {
+  const bridge = globalThis.durable_lite_indexeddb.connect("drained", "relaxed", () => {}, () => {});
+  const read = Promise.withResolvers();
+  bridge.store.get_run = () => read.promise;
+  bridge.ask(1, "get_run", '["r"]');
+  told.length = 0;
+  const hidden = say({ op: "detour", on: true, turn: 1 });
+  await settled();
+  assert.deepEqual(told, []);
+  read.resolve(null);
+  await hidden;
+  assert.deepEqual(told, [{ op: "detoured", turn: 1 }]);
+  await say({ op: "detour", on: false, turn: 2 });
+});
+
 test("one that is to leave claims no more, and says so when all it has claimed is stored", async () => {
   const bridge = globalThis.durable_lite_indexeddb.connect("leaves", "relaxed", () => {}, () => {});
   const claimed = Promise.withResolvers();
